@@ -1,0 +1,112 @@
+"""A run as it looks in a terminal: a line for every finished step, and one line that moves for the step under way."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import IterationDone, StepDone
+
+
+class ConsoleListener:
+    """Draws a run. Use as a context; without a terminal it prints plain lines as steps finish."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), console=console, transient=True,
+        )  # fmt: skip
+        self._live = Live(Group(self._progress), console=console, transient=True, refresh_per_second=8)
+        self._task: Any = None
+        self._cells: dict[int, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> "ConsoleListener":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def said(self, text: str) -> None:
+        self.console.print(Text(text, style="dim"))
+
+    def step_started(self, iteration: int, title: str, cells: int) -> None:
+        with self._lock:
+            self._cells = {}
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(f"{iteration} {title}", total=None)
+
+    def advance(self, step: str, done: int, total: int) -> None:
+        with self._lock:
+            self._cells[threading.get_ident()] = (done, total)
+            if self._task is not None:
+                done_all = sum(cell[0] for cell in self._cells.values())
+                self._progress.update(self._task, completed=done_all, total=sum(cell[1] for cell in self._cells.values()))
+
+    def step_done(self, step: StepDone) -> None:
+        with self._lock:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+                self._task = None
+        cached = "cached" if step.cached == step.cells else f"{step.seconds:.1f} s"
+        if 0 < step.cached < step.cells:
+            cached += f", {step.cached} of {step.cells} cells cached"
+        clock = f"{time.monotonic() - self._begun:6.1f}"
+        self.console.print(
+            Text.assemble((f"{clock}  ", "dim"), f"{step.iteration} {step.title:<20} ", (f"{cached:<10} ", "cyan"), (step.note, "dim"))
+        )
+
+    def iteration_done(self, iteration: IterationDone) -> None:
+        summary = iteration.summary
+        name = "base" if summary["iteration"] == 0 else f"iteration {summary['iteration']}"
+        accuracy = percent(summary["held_out_accuracy"])
+        interval = f"[{percent(summary['ci_low'])}, {percent(summary['ci_high'])}]"
+        strata = "  ".join(f"{label} {percent(value)}" for label, value in summary["strata"].items())
+        self.console.print(Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim")))
+
+
+def percent(share: float | None) -> str:
+    """A share as people read it; a dash where nothing was decided."""
+    return "—" if share is None else f"{100 * share:.1f} %"
+
+
+def run_table(status: Mapping[str, Any]) -> Table:
+    """One run's iterations, as `status --json` gives them."""
+    table = Table(title=f"{status['method']} {status['name']}", title_style="bold", caption_justify="left")
+    columns = ("iteration", "held-out", "95 % interval", "attempts", "kept", "rationalized", "undecided", "train rows",
+               "original", "checkpoint", "MLflow", "tasks run / cached", "seconds")  # fmt: skip
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=column in {"held-out", "95 % interval", "checkpoint"})
+    for one in status["iterations"]:
+        table.add_row(*_cells(one))
+    return table
+
+
+def _cells(one: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        "base" if one["iteration"] == 0 else str(one["iteration"]),
+        percent(one["held_out_accuracy"]),
+        f"{percent(one['ci_low'])} – {percent(one['ci_high'])}",
+        f"{one['attempts']:,}",
+        f"{one['kept']:,}",
+        f"{one['rationalized_kept']:,}",
+        f"{one['undecided']:,}",
+        f"{one['train_rows']:,}",
+        percent(one["original_share"]),
+        f"ckp_{one['checkpoint_id'][:8]}",
+        "—" if one["mlflow_version"] is None else f"v{one['mlflow_version']}",
+        f"{one['tasks_run']} / {one['tasks_cached']}",
+        f"{one['wall_s']:.1f}",
+    )

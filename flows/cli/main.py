@@ -1,0 +1,67 @@
+"""The `starloop` command: one file per noun, loaded when it is called."""
+
+import sys
+
+from cyclopts import App
+
+from storage.errors import StarloopError
+
+app = App(
+    name="starloop",
+    help="Self-training loops for language models: cached Prefect steps, lineage in DuckDB, checkpoints in MLflow.",
+    version_flags=["--version"],
+    version=lambda: __import__("importlib.metadata").metadata.version("starloop"),
+)
+
+COMMANDS = {
+    "run": "flows.cli.run:run",
+    "status": "flows.cli.status:status",
+    "presets": "flows.cli.presets:list_presets",
+    "preview": "flows.cli.preview:preview",
+    "sql": "flows.cli.lineage:sql",
+    "lineage": "flows.cli.lineage:lineage",
+    "report": "flows.cli.report:report",
+    "doctor": "flows.cli.doctor:doctor",
+}
+"""Command to where it is written."""
+
+HELP = {
+    "run": "Run a method; again, it goes on from where it was.",
+    "status": "What runs there are, or one run's iterations.",
+    "presets": "The ready-made runs.",
+    "preview": "What a run would send and train on, before it does.",
+    "sql": "Ask the ledger in SQL (read-only).",
+    "lineage": "Where an example or a checkpoint came from.",
+    "report": "One self-contained HTML file about a run.",
+    "doctor": "Whether this machine can run a loop.",
+}
+"""One line a command, shown without importing it."""
+
+for _name, _where in COMMANDS.items():
+    app.command(_where, name=_name, help=HELP[_name])
+
+
+def main() -> None:
+    """The console script. A mistake is one sentence on standard error and exit code 2; any other fault of ours is 1."""
+    from flows.server import keep_quiet
+    from storage.errors import UserMistake
+
+    keep_quiet()
+    try:
+        app()
+    except UserMistake as mistake:
+        sys.exit(fail(str(mistake), 2))
+    except StarloopError as fault:
+        sys.exit(fail(str(fault), 1))
+    except KeyboardInterrupt:
+        sys.exit(fail("stopped; what was finished is kept, and the same command goes on from there", 130))
+
+
+def fail(sentence: str, code: int) -> int:
+    """Say it on standard error, and give back the exit code."""
+    sys.stderr.write(f"starloop: {sentence}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""`starloop run`: a method's flow in this process, drawn in the terminal."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows.cli.settings import nested, parse
+from storage.errors import UserMistake
+from storage.home import Home
+
+
+def run(
+    method: str,
+    /,
+    *,
+    preset: str | None = None,
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,  # noqa: A002 - it is what people type
+    iterations: int | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    name: str | None = None,
+    max_tokens: int | None = None,
+    max_hours: float | None = None,
+    home: Path | None = None,
+) -> None:
+    """Run a method. The same command again goes on from where it was; what is finished is never redone.
+
+    Parameters
+    ----------
+    method
+        star
+    preset
+        A ready-made run (see `starloop presets`).
+    set
+        A setting that should be different, by dotted name: --set training.steps=200. May be repeated.
+    iterations
+        How many iterations; after 4, `--iterations 6` runs two more.
+    from_
+        Branch from this checkpoint (ckp_…) in place of the preset's model.
+    name
+        What the run is called in lists; changes no result.
+    max_tokens
+        Stop, resumably, once so many tokens were generated.
+    max_hours
+        Stop, resumably, after so many hours.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from flows.config import resolve
+
+    settings = parse(set or []) | given(
+        {"iterations": iterations, "model.source": from_, "name": name, "stop.max_tokens": max_tokens, "stop.max_hours": max_hours}
+    )
+    resolve(method, preset, settings)
+    opened = Home.open(home)
+    run_ids = carry_out(method, preset, settings, opened, Console())
+    from flows.cli.status import show_end
+
+    show_end(opened, run_ids)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def carry_out(method: str, preset: str | None, settings: dict[str, Any], home: Home, console: Console) -> list[str]:
+    """Start what the run needs, run the flow, and give back the run ids. Raises what the flow raised."""
+    from flows.server import server
+
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    prefect_server = server(home.logs / "prefect-server.log")
+    prefect_server.start()
+    console.print(f"[dim]starting: Prefect's server ({prefect_server.url}) and the training process[/dim]")
+    try:
+        from flows.cli.console import ConsoleListener
+        from flows.methods import flow_of
+        from flows.request import REQUESTS, listener
+
+        request = REQUESTS[method].model_validate({"preset": preset, "home": str(home.root), "overrides": nested(settings)})
+        prefect_server.wait()
+        with ConsoleListener(console) as told:
+            token = listener.set(told)
+            try:
+                return flow_of(method)(request)
+            finally:
+                listener.reset(token)
+    except (ConnectionError, OSError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise UserMistake(f"the run could not go on ({error}); run the same command again, it goes on from where it was") from error
+    finally:
+        prefect_server.stop()
+        sys.stdout.flush()

@@ -1,0 +1,253 @@
+"""What a run is told, typed: what a preset holds, what `--set` changes, and what the Prefect UI turns into a form.
+
+    >>> resolve(StarConfig, "addition-quick", {"iterations": 6, "sampling.temperature": 0.8}).iterations
+    6
+
+A configuration says only what decides the results. Where to work (home, servers, workers) stands elsewhere.
+"""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from storage.errors import UserMistake
+
+PRESETS = Path(__file__).parent / "presets"
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Unknown names are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SamplingConfig(Settings):
+    """How attempts are drawn. Everything is explicit: nothing of a model's own generation config applies."""
+
+    temperature: Annotated[float, Field(ge=0, description="0 is greedy")] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="0 considers all tokens")] = 0
+    max_tokens: Annotated[int, Field(ge=1, description="longest attempt, in tokens")] = 512
+    stop: tuple[str, ...] = ()
+
+
+class TrainingConfig(Settings):
+    """How one iteration trains. `steps` is the first iteration's number; `growth` says how it goes on."""
+
+    steps: Annotated[int, Field(ge=1, description="optimizer steps of the first iteration")] = 100
+    step_schedule: Literal["constant", "linear", "exponential"] = "constant"
+    step_growth: Annotated[
+        float, Field(ge=0, description="linear: steps added each iteration; exponential: the factor, e.g. 1.2")
+    ] = 0
+    batch_size: Count = 64
+    grad_accumulation: Count = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_length: Annotated[int, Field(ge=1, description="longest row in tokens; a longer one is refused, not cut")] = 512
+    method: Literal["full", "lora"] = "full"
+    lora_rank: Count = 16
+    lora_alpha: Count = 32
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    save_steps: Annotated[int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")] = 0
+
+    def steps_in(self, iteration: int) -> int:
+        """Optimizer steps of an iteration, counted from 1 (STaR's released code: int(40 * 1.2^(i-1)), or start + 20 (i-1))."""
+        match self.step_schedule:
+            case "constant":
+                return self.steps
+            case "linear":
+                return round(self.steps + self.step_growth * (iteration - 1))
+            case "exponential":
+                return int(self.steps * self.step_growth ** (iteration - 1))
+
+
+class ModelConfig(Settings):
+    """What the loop starts from: `embedded` (a small Llama pre-trained here, on the problem set's corpus), or a checkpoint."""
+
+    source: Annotated[str, Field(description="embedded, or a checkpoint of this home (ckp_…)")] = "embedded"
+    seed: int = 0
+    hidden: Count = 96
+    layers: Count = 3
+    heads: Count = 4
+    mlp: Count = 288
+    corpus_documents: Annotated[int, Field(ge=1, description="worked examples the embedded base is pre-trained on")] = 20_000
+    pretraining: TrainingConfig = TrainingConfig(steps=800)
+
+
+class MixConfig(Settings):
+    """How self-generated examples are mixed with original data: their share decays from `self_share` to `final_self_share`."""
+
+    self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    final_self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    cap_per_problem: Annotated[int, Field(ge=0, description="most examples a problem; 0: no limit")] = 0
+
+    def share_in(self, iteration: int, iterations: int) -> float:
+        """The wanted self-generated share of an iteration, counted from 1."""
+        from math import cos, pi
+
+        if self.decay == "constant" or iterations < 2:
+            return self.self_share
+        way = min(1.0, (iteration - 1) / (iterations - 1))
+        way = (1 - cos(pi * way)) / 2 if self.decay == "cosine" else way
+        return self.self_share + (self.final_self_share - self.self_share) * way
+
+
+class EvaluationConfig(Settings):
+    """What is held out. Dev is looked at every iteration; test for the base and the final checkpoint only."""
+
+    dev_problems: Count = 500
+    test_problems: Count = 1000
+    max_tokens: Annotated[int, Field(ge=1, description="longest greedy answer, in tokens")] = 512
+
+
+class StopConfig(Settings):
+    """When to stop early; what was made is kept, and the same command with more goes on from there."""
+
+    plateau_iterations: Annotated[
+        int, Field(ge=0, description="stop when dev accuracy stayed inside the interval of so many earlier iterations; 0: never")
+    ] = 0
+    max_tokens: Annotated[int | None, Field(ge=1, description="stop before a step once so many tokens were generated")] = None
+    max_hours: Annotated[float | None, Field(gt=0, description="stop before a step once so many hours have passed")] = None
+
+
+class Arm(Settings):
+    """One variation of a run: the settings that differ, by dotted name."""
+
+    name: str
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class LoopConfig(Settings):
+    """What every method's loop is told."""
+
+    name: Annotated[str | None, Field(description="shown in lists; changes no result")] = None
+    model_name: Annotated[str | None, Field(description="what checkpoints are registered as in MLflow; changes no result")] = None
+    problems: Annotated[str, Field(description="a problem set, e.g. addition:1-5")] = "addition:1-5"
+    problems_per_iteration: Count = 1000
+    fresh_problems: Annotated[bool, Field(description="new problems each iteration, or the same ones again")] = True
+    iterations: Annotated[int, Field(ge=1, le=1000)] = 4
+    samples: Annotated[int, Field(ge=1, description="attempts a problem")] = 1
+    sampling: SamplingConfig = SamplingConfig()
+    engine: Annotated[str, Field(description="what generates text, with its options")] = "transformers"
+    template: Annotated[str | None, Field(description="prompt templates; empty: the problem set's own")] = None
+    verifier: Annotated[str | None, Field(description="empty: the problem set's own")] = None
+    audit: Annotated[str | None, Field(description="a second verifier that only measures, e.g. sum_steps")] = None
+    model: ModelConfig = ModelConfig()
+    mix: MixConfig = MixConfig()
+    training: TrainingConfig = TrainingConfig()
+    restart: Annotated[
+        Literal["base", "previous"], Field(description="which weights each iteration trains from")
+    ] = "base"
+    pool: Annotated[Literal["last", "all"], Field(description="train on this iteration's examples, or on all so far")] = "last"
+    evaluation: EvaluationConfig = EvaluationConfig()
+    stop: StopConfig = StopConfig()
+    seed: Annotated[int, Field(ge=0, description="seeds sampling, mixing and training; the base has its own")] = 0
+    cell_rows: Annotated[int, Field(ge=1, description="problems a cell: what one cached task works on")] = 500
+    arms: Annotated[tuple[Arm, ...], Field(description="variations that run one after another; empty: just this one")] = ()
+
+    def expanded(self) -> list[Self]:
+        """The arms as configurations of their own, named after them; without arms, this one."""
+        if not self.arms:
+            return [self]
+        whole = self.model_dump(exclude={"arms"})
+        return [validated(type(self), merged(whole, arm.set) | {"name": arm.name}, f"arm {arm.name!r}") for arm in self.arms]
+
+
+class StarConfig(LoopConfig):
+    """STaR (Zelikman et al. 2022): what it adds to a loop."""
+
+    rationalize_iterations: Annotated[
+        int | None, Field(ge=0, description="retry failures with the answer as a hint in the first so many iterations; empty: all")
+    ] = None
+    train_on: Annotated[
+        Literal["correct", "everything", "answers", "corpus"],
+        Field(description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"),
+    ] = "correct"
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> Self:
+        self.expanded()
+        return self
+
+
+CONFIGS: dict[str, type[LoopConfig]] = {"star": StarConfig}
+"""Method to its configuration."""
+
+Config = TypeVar("Config", bound=LoopConfig)
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Every ready-made run by name: `method`, `about`, and its settings under `config`."""
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def config_class(method: str) -> type[LoopConfig]:
+    """The configuration of a method; UserMistake names the valid ones."""
+    if method not in CONFIGS:
+        raise UserMistake(f"no method {method!r}; this checkout has: {', '.join(sorted(CONFIGS))}")
+    return CONFIGS[method]
+
+
+def resolve(method: str, preset: str | None, overrides: dict[str, Any]) -> LoopConfig:
+    """A preset's settings with overrides by dotted name (`training.steps`), checked as a whole."""
+    kind = config_class(method)
+    settings: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in presets():
+            fitting = [name for name, one in presets().items() if one["method"] == method]
+            raise UserMistake(f"no preset {preset!r}; for {method} there are: {', '.join(fitting)}")
+        if presets()[preset]["method"] != method:
+            raise UserMistake(f"preset {preset!r} is for {presets()[preset]['method']}, not for {method}")
+        settings = presets()[preset]["config"]
+    return validated(kind, merged(settings, overrides), f"{method}{f' with preset {preset}' if preset else ''}")
+
+
+def validated(kind: type[Config], settings: dict[str, Any], what: str) -> Config:
+    """The configuration, or a UserMistake with the first thing that does not fit."""
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserMistake(f"no setting {place!r} in {what}; there are: {', '.join(siblings(kind, place))}") from error
+        if first["type"] == "value_error":
+            raise UserMistake(f"{what}: {first['msg'].removeprefix('Value error, ')}") from error
+        given = first.get("input")
+        raise UserMistake(f"{place} = {given!r} does not fit in {what}: {first['msg'].lower()}") from error
+
+
+def siblings(kind: type[BaseModel], place: str) -> list[str]:
+    """The names that are valid where `place` (dotted) is not."""
+    here: Any = kind
+    for part in place.split(".")[:-1]:
+        annotation = here.model_fields[part].annotation if part in getattr(here, "model_fields", {}) else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        here = annotation
+    return sorted(here.model_fields)
+
+
+def merged(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy of `settings` with dotted names replaced; nested tables in `overrides` merge."""
+    result = {name: merged(value, {}) if isinstance(value, dict) else value for name, value in settings.items()}
+    for dotted, value in overrides.items():
+        *path, last = dotted.split(".")
+        table = result
+        for part in path:
+            inner = table.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise UserMistake(f"{dotted!r} does not fit: {part!r} is a value, not a table")
+            table = inner
+        table[last] = merged(table.get(last, {}), value) if isinstance(value, dict) and isinstance(table.get(last), dict) else value
+    return result

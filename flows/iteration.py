@@ -1,0 +1,280 @@
+"""The one iteration that all methods share, as steps they put together: pose, sample, verify, rationalize, mix, fine-tune,
+evaluate. A step is submitted cell by cell and is there when all of its cells are.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.config import LoopConfig, TrainingConfig
+from flows.loop import Loop, Model, accounting_of, joined
+from storage.errors import UserMistake
+from storage.identity import bare
+from storage.lineage import find_checkpoint
+from storage.records import Manifest
+from tasks.caching import StepRecord
+from tasks.engines.protocol import Sampling
+from tasks.evaluate import score
+from tasks.finetune import finetune
+from tasks.ingredients import engine_code, problems_code, template_text, trainer_code, verifier_code
+from tasks.mix import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED, Judged, MixRule, collect, mix
+from tasks.pose import cells, pose
+from tasks.problems.registry import load as load_problems
+from tasks.rationalize import rationalize
+from tasks.sample import sample
+from tasks.training.embedded import Architecture
+from tasks.training.recipe import Recipe
+from tasks.verifiers.registry import load as load_verifier
+from tasks.verify import verify
+
+LARGEST_EVALUATION_CELL = 10_000
+
+
+@dataclass
+class Gathered:
+    """What an iteration has made of its problems so far, cell by cell."""
+
+    problems: Manifest
+    judged: list[Judged] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """A mix with its examples, as fine-tuning takes them."""
+
+    mix_id: str
+    examples: Manifest
+    members: Manifest
+    facts: dict[str, Any]
+
+
+class Steps:
+    """The shared steps of one loop. Iteration 0 is the base; iterations count from 1."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.config = loop.config
+        self._set = load_problems(self.config.problems)
+        self.template = self.config.template or self._set.template
+        self.verifier = self.config.verifier or self._set.verifier
+        self._history: list[Gathered] = []
+
+    def base(self) -> Model:
+        """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
+        model = self.config.model
+        if model.source != "embedded":
+            return self._stored_checkpoint(model.source)
+        corpus = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
+        documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
+        architecture = Architecture(hidden=model.hidden, layers=model.layers, heads=model.heads, mlp=model.mlp)
+        return self._train(0, "pre-train", None, architecture, documents, model.pretraining, model.pretraining.steps, model.seed)
+
+    def problems(self, iteration: int) -> Manifest:
+        """The training problems of an iteration: the next ones of the stream, or the same again."""
+        count = self.config.problems_per_iteration
+        start = (iteration - 1) * count if self.config.fresh_problems else 0
+        return self.pose(iteration, "train", start, count, "problems")
+
+    def pose(self, iteration: int, split: str, start: int, count: int, title: str) -> Manifest:
+        """Problems of a split, one shard a cell."""
+        call = {"source": self.config.problems, "split": split, "start": start, "count": count,
+                "cell_rows": self._cell_rows(split)}
+        return joined(self.loop.run(iteration, title, pose, [call]), "problems")
+
+    def sample(self, iteration: int, model: Model, problems: Manifest) -> Gathered:
+        """K attempts at every problem, and a verdict for each."""
+        self._asserted(problems)
+        parts = cells(problems, self._cell_rows("train"))
+        calls = [self._writing(part, model) | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
+                 for part in parts]
+        attempts = self.loop.run(iteration, "sample", sample, calls)
+        verdicts = self._judge(iteration, "verify", parts, attempts, self.verifier)
+        total, failed = accounting_of(verdicts), accounting_of(attempts).failed
+        decided = total.ok + total.rejected
+        gathered = Gathered(problems, _judged(SAMPLED, attempts, verdicts))
+        gathered.summary = {
+            "attempts": total.asked,
+            "correct": total.ok,
+            "undecided": total.undecided,
+            "failed": failed,
+            "rationalized_attempts": 0,
+            "rationalized_correct": 0,
+            "train_accuracy": total.ok / decided if decided else None,
+            "sampled_tokens": sum(int(str(record.output.facts["tokens"])) for record in attempts),
+        }
+        self._audit(iteration, "audit", parts, attempts)
+        self._history.append(gathered)
+        return gathered
+
+    def rationalize(self, iteration: int, model: Model, gathered: Gathered) -> None:
+        """A hinted retry of every problem without a right attempt; verified like the others."""
+        parts = cells(gathered.problems, self._cell_rows("train"))
+        calls = [
+            self._writing(part, model) | {"attempts": one.attempts, "verdicts": one.verdicts, "sampling": self._sampling()}
+            for part, one in zip(parts, gathered.judged, strict=True)
+        ]
+        attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
+        verdicts = self._judge(iteration, "verify rationalized", parts, attempts, self.verifier)
+        total = accounting_of(verdicts)
+        gathered.judged += _judged(RATIONALIZED, attempts, verdicts)
+        gathered.summary |= {
+            "rationalized_attempts": total.asked,
+            "rationalized_correct": total.ok,
+            "undecided": gathered.summary["undecided"] + total.undecided,
+            "failed": gathered.summary["failed"] + total.failed,
+        }
+        self._audit(iteration, "audit rationalized", parts, attempts)
+
+    def mix(self, iteration: int, gathered: Gathered, keep: str = "correct") -> TrainingSet:
+        """What passed (of this iteration, or of all so far), with the wanted share of original data."""
+        pool = self._history if self.config.pool == "all" else [gathered]
+        share = self.config.mix.share_in(iteration, self.config.iterations)
+        call = {
+            "problems": sum((one.problems for one in pool[1:]), start=pool[0].problems),
+            "judged": tuple(part for one in pool for part in one.judged),
+            "originals": self._originals() if share < 1 else None,
+            "template": self.template,
+            "rule": MixRule(keep, share, self.config.mix.cap_per_problem, self.config.seed),
+        }
+        return _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
+
+    def answers(self, iteration: int, problems: Manifest) -> TrainingSet:
+        """The gold answers of the iteration's problems, without rationales."""
+        return self._collected(iteration, "mix", problems, ORIGINAL, seed=self.config.seed, answers_only=True)
+
+    def corpus(self, iteration: int) -> TrainingSet:
+        """The base's own corpus again."""
+        documents = self.pose(iteration, "corpus", 0, self.config.model.corpus_documents, "corpus")
+        return self._collected(iteration, "mix", documents, CORPUS, seed=self.config.seed + iteration)
+
+    def finetune(self, iteration: int, start: Model, examples: TrainingSet) -> Model:
+        """The next checkpoint, trained from `start`."""
+        training = self.config.training
+        return self._train(iteration, "fine-tune", start, None, examples, training, training.steps_in(iteration), self.config.seed)
+
+    def evaluate(self, iteration: int, model: Model, split: str) -> dict[str, Any]:
+        """Greedy accuracy on dev or test, with its interval, in all and per stratum."""
+        evaluation = self.config.evaluation
+        count = evaluation.dev_problems if split == "dev" else evaluation.test_problems
+        problems = self.pose(iteration, split, 0, count, f"{split} problems")
+        parts = cells(problems, self._cell_rows(split))
+        greedy = Sampling(temperature=0.0, max_tokens=evaluation.max_tokens, stop=self.config.sampling.stop)
+        calls = [self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts]
+        attempts = self.loop.run(iteration, f"answer {split}", sample, calls)
+        verdicts = self._judge(iteration, f"verify {split}", parts, attempts, self.verifier)
+        call = {"problems": problems, "attempts": joined(attempts, "attempts"), "verdicts": joined(verdicts, "verdicts"),
+                "checkpoint_id": model.checkpoint_id, "split": split}
+        return dict(self.loop.run(iteration, f"evaluate {split}", score, [call])[0].output.facts)
+
+    def _writing(self, part: Manifest, model: Model, seed: int | None = None) -> dict[str, Any]:
+        return {"problems": part, "engine": self.config.engine, "checkpoint_id": model.checkpoint_id,
+                "weights_digest": model.weights_digest, "template": self.template,
+                "seed": self.config.seed if seed is None else seed}
+
+    def _sampling(self) -> Sampling:
+        return Sampling(**self.config.sampling.model_dump())
+
+    def _judge(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord],
+               verifier: str) -> list[StepRecord]:
+        calls = [{"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
+                 for part, record in zip(parts, attempts, strict=True)]
+        return self.loop.run(iteration, title, verify, calls)
+
+    def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
+        if self.config.audit:
+            self._judge(iteration, title, parts, attempts, self.config.audit)
+
+    def _originals(self) -> Manifest:
+        return self.pose(0, "corpus", 0, self.config.model.corpus_documents, "corpus")
+
+    def _collected(self, iteration: int, title: str, problems: Manifest, origin: str, *, seed: int,
+                   answers_only: bool = False) -> TrainingSet:
+        call = {"problems": problems, "template": self.template, "origin": origin, "answers_only": answers_only, "seed": seed}
+        return _training_set(self.loop.run(iteration, title, collect, [call])[0])
+
+    def _train(self, iteration: int, title: str, start: Model | None, architecture: Architecture | None,
+               examples: TrainingSet, training: TrainingConfig, steps: int, seed: int) -> Model:
+        settings = training.model_dump(exclude={"steps", "step_schedule", "step_growth"})
+        call = {
+            "base_checkpoint_id": start.checkpoint_id if start else None,
+            "architecture": architecture,
+            "examples": examples.examples,
+            "members": examples.members,
+            "mix_id": examples.mix_id,
+            "recipe": Recipe.of({"steps": steps, **settings}),
+            "seed": seed,
+        }
+        facts = self.loop.run(iteration, title, finetune, [call])[0].output.facts
+        kind = str(facts["kind"])
+        base = start.checkpoint_id if start and kind == "adapter" else None
+        return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]), kind, base)
+
+    def _stored_checkpoint(self, source: str) -> Model:
+        found = find_checkpoint(self.loop.runtime.home, bare(source))
+        return Model(found.checkpoint_id, found.weights_digest, found.kind, found.parent_id if found.kind == "adapter" else None)
+
+    def _cell_rows(self, split: str) -> int:
+        return LARGEST_EVALUATION_CELL if split == "corpus" else self.config.cell_rows
+
+    def _asserted(self, problems: Manifest) -> None:
+        if not problems.rows:
+            raise UserMistake(f"{self.config.problems} has no training problems; name a set that has some")
+
+
+def code_behind(config: LoopConfig) -> dict[str, object]:
+    """The digests of the code and texts that a configuration's refs stand for; raises UserMistake for an unknown ref."""
+    problem_set = load_problems(config.problems)
+    verifiers = [config.verifier or problem_set.verifier, *([config.audit] if config.audit else [])]
+    for verifier in verifiers:
+        load_verifier(verifier)
+    return {
+        "engine": engine_code(config.engine),
+        "problems": problems_code(config.problems),
+        "template": template_text(config.template or problem_set.template),
+        "trainer": trainer_code(None),
+        "verifiers": [verifier_code(verifier) for verifier in verifiers],
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _judged(origin: str, attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]) -> list[Judged]:
+    return [Judged(origin, a.output.manifests["attempts"], v.output.manifests["verdicts"])
+            for a, v in zip(attempts, verdicts, strict=True)]
+
+
+def _training_set(record: StepRecord) -> TrainingSet:
+    manifests, facts = record.output.manifests, record.output.facts
+    return TrainingSet(str(facts["mix_id"]), manifests["examples"], manifests["members"], dict(facts))
+
+
+def mixed(examples: TrainingSet) -> dict[str, Any]:
+    """A training set's figures, for the iteration's summary."""
+    origins: dict[str, int] = examples.facts["rows_by_origin"]
+    return {
+        "kept": origins.get(SAMPLED, 0) + origins.get(RATIONALIZED, 0),
+        "rationalized_kept": origins.get(RATIONALIZED, 0),
+        "train_rows": examples.facts["rows"],
+        "rows_by_origin": origins,
+        "original_share": 1 - examples.facts["self_share"],
+        "self_share_by_characters": examples.facts["self_share_by_characters"],
+        "mix_id": examples.mix_id,
+    }
+
+
+def on_plateau(curve: Sequence[dict[str, Any]], iterations: int) -> bool:
+    """True when each of the last `iterations` accuracies lies inside the interval of the one before it."""
+    if not iterations or len(curve) <= iterations:
+        return False
+    recent = curve[-iterations - 1 :]
+    return all(
+        after["held_out_accuracy"] is not None
+        and before["held_out_accuracy"] is not None
+        and before["ci_low"] <= after["held_out_accuracy"] <= before["ci_high"]
+        for before, after in zip(recent, recent[1:], strict=False)
+    )

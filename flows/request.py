@@ -1,0 +1,167 @@
+"""What a person asks of a flow, in the terminal or in the Prefect UI's form, and the session that carries it out.
+
+Every field of `overrides` is empty by default, which means "as the preset says": a form that submits all of its fields untouched
+changes nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from flows.config import CONFIGS, Config, LoopConfig, StarConfig, presets, resolve
+from flows.iteration import code_behind, usable_cores
+from flows.loop import Loop, flow_run_id, loop_of, runtime_of
+from flows.progress import Listener, LogListener
+from storage.home import Home
+from storage.ledger import Ledger
+from tasks.runtime import Runtime
+
+listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+"""Who watches this process's runs; the command line sets it, a Prefect worker's run logs."""
+
+
+def optional(kind: type[BaseModel], name: str) -> type[BaseModel]:
+    """The same settings, each of them empty unless given; nested ones likewise."""
+    fields: dict[str, Any] = {}
+    for field_name, info in kind.model_fields.items():
+        annotation: Any = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = optional(annotation, f"{name}{annotation.__name__.removesuffix('Config')}")
+        elif info.metadata:
+            annotation = _annotated(annotation, info.metadata)
+        if type(None) not in get_args(annotation) or get_origin(annotation) not in {Union, UnionType}:
+            annotation = annotation | None
+        title = field_name.replace("_", " ")
+        fields[field_name] = (annotation, Field(default=None, title=title, description=info.description))
+    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=f"{kind.__doc__} Empty: as the preset says.", **fields)
+
+
+def _annotated(annotation: Any, metadata: list[Any]) -> Any:
+    from typing import Annotated
+
+    return Annotated[(annotation, *metadata)]
+
+
+StarOverrides = optional(StarConfig, "StarOverrides")
+
+
+class Request(BaseModel):
+    """A preset, and what of it should be different."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    preset: str | None = Field(
+        default=None, title="preset", description="a ready-made run", json_schema_extra={"enum": [None, *presets()]}
+    )
+    home: str | None = Field(default=None, title="home", description="folder of the ledger; empty: STARLOOP_HOME or ./.starloop")
+
+    def settings(self) -> dict[str, Any]:
+        """What was given, nested."""
+        overrides = cast(BaseModel, self.overrides)  # pyright: ignore[reportAttributeAccessIssue]
+        return pruned(overrides.model_dump())
+
+
+class StarRequest(Request):
+    """A STaR run: a preset, and what of it should be different."""
+
+    overrides: StarOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=StarOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
+REQUESTS: dict[str, type[Request]] = {"star": StarRequest}
+"""Method to what its flow is asked with."""
+
+
+def pruned(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what was left empty."""
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = pruned(value) if isinstance(value, dict) and name != "set" else value
+        if inner is not None and inner != {}:
+            kept[name] = inner
+    return kept
+
+
+def run_name() -> str:
+    """What a run is called in the Prefect UI: method, preset and the settings that differ."""
+    from prefect.runtime import flow_run
+
+    request = flow_run.parameters.get("request")
+    request = request if isinstance(request, Request) else Request.model_validate({"preset": (request or {}).get("preset")})
+    changed = request.settings() if hasattr(request, "overrides") else {}
+    name = changed.get("name") or request.preset or "no preset"
+    rest = ", ".join(f"{key}={value}" for key, value in _flat(changed).items() if key not in {"name", "arms"})
+    return f"{flow_run.flow_name} {name}{f' ({rest})' if rest else ''}"
+
+
+class Runs:
+    """The loops that one flow run works through."""
+
+    def __init__(self, method: str, request: Request, home: Home, runtime: Runtime, ledger: Ledger, told: Listener) -> None:
+        self._method = method
+        self._preset = request.preset
+        self._settings = request.settings()
+        self._runtime = runtime
+        self._ledger = ledger
+        self._listener = told
+        self._group: str | None = None
+        self.home = home
+        self.run_ids: list[str] = []
+
+    def configurations(self, kind: type[Config]) -> Iterator[Config]:
+        """The request's configuration, or its arms one after another, grouped under one run."""
+        whole = resolve(self._method, self._preset, self._settings)
+        assert isinstance(whole, kind)
+        if not whole.arms:
+            yield whole
+            return
+        self._group = self._ledger.start_run(
+            name=whole.name or self._preset or self._method, method=self._method, preset=self._preset,
+            config=whole.model_dump(mode="json"), parent_run_id=None, prefect_flow_run_id=flow_run_id(),
+        )
+        state = "failed"
+        try:
+            for arm in whole.expanded():
+                self._listener.said(f"arm {arm.name}")
+                yield arm
+            state = "completed"
+        finally:
+            self._ledger.finish_run(self._group, state=state, facts={})
+            self._ledger.publish(force=True)
+            self.run_ids.insert(0, self._group)
+
+    @contextmanager
+    def loop(self, config: LoopConfig) -> Iterator[Loop]:
+        """One loop, in the ledger and in MLflow."""
+        code = code_behind(config)
+        with loop_of(self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, self._group) as loop:
+            self.run_ids.append(loop.run_id)
+            yield loop
+
+
+@contextmanager
+def session(method: str, request: Request) -> Iterator[Runs]:
+    """Home, ledger and child processes for one flow run."""
+    home = Home.open(Path(request.home) if request.home else None)
+    told = listener.get() or LogListener()
+    cores = usable_cores()
+    workers = int(os.environ.get("STARLOOP_WORKERS", "0")) or (1 if Path("/dev/nvidiactl").exists() else cores)
+    with runtime_of(home, told, workers=workers, threads=cores) as runtime:
+        yield Runs(method, request, home, runtime, Ledger(home), told)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+assert set(REQUESTS) == set(CONFIGS)

@@ -1,0 +1,113 @@
+"""A loop's figures and checkpoints on their way to MLflow: put in the outbox by the flow, delivered by a child in the
+background, so that a run never waits for MLflow and loses nothing when it is down.
+"""
+
+import json
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StarloopError
+from storage.identity import content_id, show
+from tasks import outbox
+from tasks.runtime import Runtime
+
+DELIVERY_TIMEOUT_S = 120.0
+"""How long the end of a run waits for the last delivery; what is not delivered then goes out with the next run."""
+
+CURVES = (
+    "held_out_accuracy", "ci_low", "ci_high", "train_accuracy", "attempts", "kept", "rationalized_kept", "undecided",
+    "train_rows", "original_share", "tokens", "wall_s",
+)  # fmt: skip
+"""Metrics with the same name in every method."""
+
+
+class Tracker:
+    """What one loop tells MLflow."""
+
+    def __init__(self, runtime: Runtime, run_id: str, model_name: str) -> None:
+        self._runtime = runtime
+        self._home = runtime.home.root
+        self._run_id = run_id
+        self._model_name = model_name
+        self._deliveries: list[threading.Thread] = []
+        self._began = datetime.now(UTC)
+
+    def loop(self, name: str, method: str, preset: str | None, config: dict[str, Any]) -> None:
+        """The parent run."""
+        tags = {"starloop.run": show("run", self._run_id), "starloop.home": str(self._home)}
+        outbox.put(self._home, outbox.Loop(self._run_id, name, "starloop", method, preset or "", self._began,
+                                           params=flat(config), tags=tags))
+
+    def iteration(self, summary: dict[str, Any], checkpoint_id: str, kind: str, base_checkpoint_id: str | None) -> None:
+        """A child run with its metrics, and its checkpoint as a version of the model under the alias `candidate`."""
+        now, number = datetime.now(UTC), int(summary["iteration"])
+        iteration_id = content_id("iteration", run=self._run_id, iteration=number)
+        metrics: dict[str, float | None] = {name: summary[name] for name in CURVES if summary.get(name) is not None}
+        metrics |= {f"seconds_{title.replace(' ', '_')}": seconds for title, seconds in summary["seconds"].items()}
+        metrics |= {f"accuracy_{name.replace(' ', '_')}": value for name, value in summary["strata"].items()}
+        if summary["kept"]:
+            metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
+        if summary["attempts"]:
+            metrics["yield"] = summary["kept"] / summary["attempts"]
+        used = ()
+        if mix_id := summary.get("mix_id"):
+            used = (outbox.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
+        # Seconds differ from one sitting to the next; a rerun that found everything cached has nothing new to tell.
+        if summary["tasks_run"]:
+            outbox.put(self._home, outbox.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics,
+                                                    datasets=used))
+        evidence = {name: summary[name] for name in ("held_out_accuracy", "ci_low", "ci_high", "n")}
+        outbox.put(
+            self._home,
+            outbox.Registration(
+                self._run_id, iteration_id, number, checkpoint_id, self._runtime.home.checkpoints / checkpoint_id,
+                self._model_name, now, self._began, evidence=evidence, kind=kind,
+                base_folder=self._runtime.home.checkpoints / base_checkpoint_id if base_checkpoint_id else None,
+            ),
+        )
+        self._deliver()
+
+    def finish(self, state: str, outcome: dict[str, Any], iteration: int) -> list[str]:
+        """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox."""
+        metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
+        outbox.put(self._home, outbox.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
+        self._deliver()
+        for delivery in self._deliveries:
+            delivery.join(DELIVERY_TIMEOUT_S)
+        return self._warnings()
+
+    def _deliver(self) -> None:
+        from tasks.tracking_server import destination
+
+        if outbox.Outbox(self._home).waiting(destination(None)):
+            thread = threading.Thread(target=self._call, name="mlflow delivery", daemon=True)
+            thread.start()
+            self._deliveries.append(thread)
+
+    def _call(self) -> None:
+        spec = self._home / "outbox" / "delivery.json"
+        spec.write_text(json.dumps({"home": str(self._home), "result": str(self._result)}), encoding="utf-8")
+        try:
+            self._runtime.processes.call("tasks.tracking:run", str(spec), log=self._runtime.home.logs / "mlflow.log", threads=1)
+        except StarloopError as fault:
+            self._result.write_text(json.dumps({"warnings": [str(fault)]}), encoding="utf-8")
+
+    @property
+    def _result(self) -> Path:
+        return self._home / "outbox" / "delivered.json"
+
+    def _warnings(self) -> list[str]:
+        try:
+            return list(json.loads(self._result.read_text(encoding="utf-8"))["warnings"]) if self._deliveries else []
+        except (OSError, ValueError, KeyError):
+            return []
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings by dotted name."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found

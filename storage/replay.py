@@ -1,0 +1,243 @@
+"""The ledger as a function of events and shards: what each event changes in the tables.
+
+Committing, catching up after a kill, and rebuilding from nothing are this one path. Where two shards hold a row with
+the same id, the first in the order of events stays, so the result does not depend on how often it was interrupted.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from storage.columns import id_bytes, schema
+from storage.errors import DamagedShard
+from storage.events import RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
+from storage.identity import canonical_json
+from storage.records import RECORDS, Manifest
+from storage.shards import Shards
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "derivation": ("child_id", "parent_id", "role"),
+    "mix_member": ("mix_id", "position"),
+    "evaluation_item": ("evaluation_id", "attempt_id"),
+    "example_evidence": ("evidence_id",),
+} | {
+    table: (f"{table}_id",)
+    for table in RECORDS
+    if table not in ("derivation", "mix_member", "evaluation_item", "example_evidence")
+}
+"""What makes a row of each content table the same row."""
+
+IDENTIFIED = frozenset(table for table, key in KEYS.items() if len(key) == 1)
+"""The tables whose rows have an id of their own, and so stand in `member`."""
+
+_BATCH_BYTES = 128 * 2**20
+_BATCH_EVENTS = 1000
+
+
+def replay(connection: duckdb.DuckDBPyConnection, events: Iterable[Event], shards: Shards) -> int:
+    """Applies events that the ledger does not know yet, in order, a transaction a batch; returns the last number.
+
+    A shard that is missing or damaged is left out, and taken in when a later event brings it again; `verify` names it.
+    """
+    last = 0
+    for batch in _batches(events):
+        connection.execute("begin")
+        try:
+            _Ingest(connection, shards).run(batch)
+            _apply(connection, batch)
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        last = batch[-1].seq
+    return last
+
+
+def manifests(payload: Mapping[str, Any]) -> Iterator[tuple[str, str, Manifest]]:
+    """Direction, role and manifest of everything that a committed step read and wrote."""
+    for direction in ("input", "output"):
+        for role, named in payload[f"{direction}s"].items():
+            yield direction, role, Manifest(named["table"], tuple(named["shards"]), named["rows"])
+
+
+def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
+    batch: list[Event] = []
+    for event in events:
+        batch.append(event)
+        if len(batch) == _BATCH_EVENTS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@dataclass(slots=True)
+class _Ingest:
+    """Takes the rows of shards that are not known yet into the content tables."""
+
+    connection: duckdb.DuckDBPyConnection
+    shards: Shards
+    waiting: dict[str, list[tuple[str, pa.Table]]] = field(default_factory=dict)
+    waiting_bytes: int = 0
+
+    def run(self, events: list[Event]) -> None:
+        named = [
+            (manifest.table, digest)
+            for event in events
+            if event.kind == STEP_COMMITTED
+            for _, _, manifest in manifests(event.payload)
+            for digest in manifest.shards
+        ]
+        for table, digest in self._unknown(named):
+            try:
+                columns = self.shards.verified(digest, table)
+            except DamagedShard:
+                continue
+            self.waiting.setdefault(table, []).append((digest, columns))
+            self.waiting_bytes += columns.nbytes
+            if self.waiting_bytes > _BATCH_BYTES:
+                self._flush()
+        self._flush()
+
+    def _unknown(self, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        distinct = list(dict.fromkeys(named))
+        if not distinct:
+            return []
+        query = "select digest from shard where digest in (select unnest(?::uuid[]))"
+        known = {row[0].hex for row in self.connection.execute(query, [[digest for _, digest in distinct]]).fetchall()}
+        return [(table, digest) for table, digest in distinct if digest not in known]
+
+    def _flush(self) -> None:
+        if not self.waiting:
+            return
+        for table, parts in self.waiting.items():
+            self._insert_rows(table, pa.concat_tables([columns for _, columns in parts]))
+        self._insert_members()
+        _insert(self.connection, "shard", [
+            {"digest": digest, "table_name": table, "rows": columns.num_rows}
+            for table, parts in self.waiting.items() for digest, columns in parts
+        ])  # fmt: skip
+        self.connection.unregister("incoming")
+        self.waiting.clear()
+        self.waiting_bytes = 0
+
+    def _insert_rows(self, table: str, rows: pa.Table) -> None:
+        """The anti-join looks at the narrow key only, so that no text is hashed; the first of equals stays."""
+        key = KEYS[table]
+        self.connection.register("incoming", rows.append_column("place", pa.array(np.arange(rows.num_rows))))
+        same = " and ".join(f"known.{column} = fresh.{column}" for column in key)
+        query = (
+            f"select min(place) as place from incoming fresh "
+            f"where not exists (select 1 from {table} known where {same}) group by {', '.join(key)}"
+        )
+        places = self.connection.execute(query).fetchnumpy()["place"]
+        if len(places) == 0:
+            return
+        if len(places) < rows.num_rows:
+            self.connection.register("incoming", rows.take(pa.array(np.sort(places))))
+        columns = ", ".join(schema(table).names)
+        self.connection.execute(f"insert into {table} ({columns}) select {columns} from incoming")
+
+    def _insert_members(self) -> None:
+        parts = [
+            pa.table({
+                "digest": id_bytes([digest], "digest").take(pa.array(np.zeros(columns.num_rows, np.int32))),
+                "row": np.arange(columns.num_rows, dtype=np.int32),
+                "id": columns.column(KEYS[table][0]),
+            })
+            for table, parts in self.waiting.items() if table in IDENTIFIED for digest, columns in parts
+        ]  # fmt: skip
+        if parts:
+            self.connection.register("incoming", pa.concat_tables(parts))
+            self.connection.execute("insert into member (digest, row, id) select digest, row, id from incoming")
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event]) -> None:
+    """Runs and steps. An event of another kind is kept in `event`, for the view or the later version that knows it."""
+    steps: dict[str, Event] = {}
+    for event in events:
+        if event.kind == RUN_STARTED:
+            _start_run(connection, event)
+        elif event.kind == RUN_FINISHED:
+            _finish_run(connection, event)
+        elif event.kind == STEP_COMMITTED:
+            steps[event.payload["step_id"]] = event
+    if steps:
+        _commit_steps(connection, steps)
+    rows = [
+        {"seq": event.seq, "happened_at": _utc(event), "kind": event.kind, "payload": canonical_json(event.payload)}
+        for event in events
+    ]
+    _insert(connection, "event", rows)
+
+
+def _start_run(connection: duckdb.DuckDBPyConnection, event: Event) -> None:
+    """The first start makes the run; a later one with the same id goes on with it."""
+    given = event.payload
+    later = (
+        "update run set state = 'running', starts = starts + 1, finished_at = null, name = ?, preset = ?, config = ?, "
+        "prefect_flow_run_id = ? where run_id = ? returning run_id"
+    )
+    shared = [given["name"], given.get("preset"), canonical_json(given["config"]), given.get("prefect_flow_run_id")]
+    if connection.execute(later, [*shared, given["run_id"]]).fetchone():
+        return
+    row = {
+        "run_id": given["run_id"], "name": given["name"], "method": given["method"], "preset": given.get("preset"),
+        "config": canonical_json(given["config"]), "parent_run_id": given.get("parent_run_id"),
+        "prefect_flow_run_id": given.get("prefect_flow_run_id"), "state": "running", "starts": 1,
+        "started_at": _utc(event), "finished_at": None, "facts": "{}",
+    }  # fmt: skip
+    _insert(connection, "run", [row])
+
+
+def _finish_run(connection: duckdb.DuckDBPyConnection, event: Event) -> None:
+    given = event.payload
+    connection.execute(
+        "update run set state = ?, finished_at = ?, facts = ? where run_id = ?",
+        [given["state"], _utc(event), canonical_json(given["facts"]), given["run_id"]],
+    )
+
+
+def _commit_steps(connection: duckdb.DuckDBPyConnection, steps: dict[str, Event]) -> None:
+    """A run has one step a place (iteration, name, cell); committed again, it is what it was made the last time."""
+    ids = [list(steps)]
+    if connection.execute("delete from step where step_id in (select unnest(?::uuid[])) returning 1", ids).fetchall():
+        connection.execute("delete from step_shard where step_id in (select unnest(?::uuid[]))", ids)
+    _insert(connection, "step", [_step_row(event) for event in steps.values()])
+    _insert(connection, "step_shard", [
+        {"step_id": step_id, "direction": direction, "role": role, "position": position, "digest": digest}
+        for step_id, event in steps.items()
+        for direction, role, manifest in manifests(event.payload)
+        for position, digest in enumerate(manifest.shards)
+    ])  # fmt: skip
+
+
+def _step_row(event: Event) -> dict[str, Any]:
+    given = event.payload
+    counts = given["accounting"]
+    return {
+        "step_id": given["step_id"], "run_id": given["run_id"], "iteration": given["iteration"], "name": given["name"],
+        "cell": given["cell"], "cache_key": given["cache_key"], "key_parts": canonical_json(given["key_parts"]),
+        "hit": given["hit"], "prefect_task_run_id": given["prefect_task_run_id"], "startup_s": given["startup_s"],
+        "work_s": given["work_s"], "asked": counts["asked"], "ok": counts["ok"], "rejected": counts["rejected"],
+        "undecided": counts["undecided"], "failed": counts["failed"], "facts": canonical_json(given["facts"]),
+        "committed_at": _utc(event), "event_seq": event.seq,
+    }  # fmt: skip
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    """Inserts small rows by name, in one statement: each costs a millisecond, however few rows it has."""
+    if rows:
+        names = ", ".join(rows[0])
+        values = ", ".join("unnest(?)" for _ in rows[0])
+        columns = [[row[name] for row in rows] for name in rows[0]]
+        connection.execute(f"insert into {table} ({names}) select {values}", columns)
+
+
+def _utc(event: Event) -> datetime:
+    return event.at.replace(tzinfo=None)

@@ -1,0 +1,85 @@
+"""A key-value cache that neither copies itself at every step nor keeps rows that have finished.
+
+transformers' DynamicCache concatenates: each step copies everything that is there, which for a small model on a CPU is
+most of the work. Here keys and values are written in place into buffers with room to grow, and a finished row is dropped
+by moving the last row into its place. Layers of other kinds (sliding windows, linear attention) stay what they are.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEPS_AHEAD = 128
+"""Room for so many tokens is made at once."""
+
+
+def new_cache(config: Any) -> Any:
+    """A DynamicCache for this model's configuration whose plain attention layers grow in place."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    cache = DynamicCache(config=config)
+    growing = growing_layer()
+    cache.layers = [growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layer_class_to_replicate = growing if getattr(cache, "layer_class_to_replicate", None) else None
+    return cache
+
+
+def drop_rows(cache: Any, holes: "Tensor", movers: "Tensor", left: int) -> None:
+    """Rows `movers` go to where `holes` are, and only the first `left` rows stay."""
+    import torch
+
+    order = torch.arange(left, device=holes.device)
+    order[holes] = movers
+    for layer in cache.layers:
+        if isinstance(layer, growing_layer()):
+            layer.drop(holes, movers, left)
+        else:
+            layer.reorder_cache(order)
+
+
+@lru_cache(maxsize=1)
+def growing_layer() -> Any:
+    """The class of a layer that grows in place; made here because its parent is in transformers."""
+    from transformers.cache_utils import DynamicLayer
+
+    class GrowingLayer(DynamicLayer):
+        """`keys` and `values` are views, [rows, heads, tokens so far, width], of buffers with room."""
+
+        def update(self, key_states: "Tensor", value_states: "Tensor", *_: Any, **__: Any) -> "tuple[Tensor, Tensor]":
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+                self._rows, self._length = len(key_states), 0
+                self._buffers = (_roomy(key_states, 0), _roomy(value_states, 0))
+            length = self._length + key_states.shape[2]
+            if length > self._buffers[0].shape[2]:
+                self._buffers = tuple(self._enlarged(buffer) for buffer in self._buffers)
+            for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+                buffer[: self._rows, :, self._length : length] = states
+            self._length = length
+            self._show()
+            return self.keys, self.values
+
+        def drop(self, holes: "Tensor", movers: "Tensor", left: int) -> None:
+            for buffer in self._buffers:
+                if len(holes):
+                    buffer[holes, :, : self._length] = buffer[movers, :, : self._length]
+            self._rows = left
+            self._show()
+
+        def _enlarged(self, buffer: "Tensor") -> "Tensor":
+            larger = _roomy(buffer[: self._rows, :, : self._length], self._length // 2)
+            larger[:, :, : self._length] = buffer[: self._rows, :, : self._length]
+            return larger
+
+        def _show(self) -> None:
+            self.keys, self.values = (buffer[: self._rows, :, : self._length] for buffer in self._buffers)
+
+    return GrowingLayer
+
+
+def _roomy(states: "Tensor", more: int) -> "Tensor":
+    rows, heads, tokens, width = states.shape
+    return states.new_empty(rows, heads, tokens + more + STEPS_AHEAD, width)

@@ -1,0 +1,206 @@
+"""Our decoding loop: a causal model's forward pass and its cache in, texts as token ids out.
+
+`generate` has no place for randomness that belongs to a row, so this is our own. What a row writes depends on its
+prompt, its key and the sampling alone, as far as float32 goes: a batch of another shape rounds differently, and in
+about one text of ten thousand a token lies so near the edge of its interval that this shows.
+
+Rows of equal length need no padding and get none; others are padded on the left, with a mask. A finished row leaves the
+batch and the cache at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.engines.caches import drop_rows, new_cache
+from tasks.engines.drawing import draw
+from tasks.engines.protocol import LENGTH, STOP, Sampling
+from tasks.engines.uniforms import uniforms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNIFORMS_AHEAD = 64
+"""Uniforms are computed for so many positions at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What is to be continued: prompt tokens, the key of its randomness, and how many tokens it may write."""
+
+    prompt: Sequence[int]
+    key: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A finished row: its place in the batch, its tokens (with the one that ended it), their log probability in nats."""
+
+    row: int
+    tokens: list[int]
+    logprob: float
+    finish_reason: str
+
+
+class StopStrings:
+    """Tells whether a text has come to one of the stop strings, from its last tokens."""
+
+    def __init__(self, stop: Sequence[str], decode: Callable[[list[list[int]]], list[str]]) -> None:
+        self._stop, self._decode = stop, decode
+        self.reach = max(len(text.encode()) for text in stop) + 8
+        """So many last tokens surely hold a stop string that has just come: a token is a byte at least."""
+
+    def in_any(self, tails: list[list[int]]) -> list[bool]:
+        """For each row's last tokens, whether a stop string is in them."""
+        return [any(text in tail for text in self._stop) for tail in self._decode(tails)]
+
+    def cut(self, text: str) -> str:
+        """The text before the first stop string."""
+        return text[: min((place for stop in self._stop if (place := text.find(stop)) >= 0), default=len(text))]
+
+
+class Decoding:
+    """One batch on its way. `step` writes one token a row and gives back the rows that it finished.
+
+    `ends` are the token ids that end a text.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        batch: Sequence[Writing],
+        sampling: Sampling,
+        ends: Sequence[int],
+        padding: int,
+        stops: "StopStrings | None" = None,
+    ) -> None:
+        import torch
+
+        self._torch = torch
+        self._model, self._sampling, self._stops = model, sampling, stops
+        self._takes = accepted(model)
+        device = model.device
+        self._ends = torch.tensor(sorted(ends), device=device)
+        self._keys: NDArray[np.uint64] = np.array([row.key for row in batch], dtype=np.uint64)
+        self._room = torch.tensor([row.room for row in batch], device=device)
+        self._shortest_room = min(row.room for row in batch)
+        longest_room = max(row.room for row in batch)
+        self._written = torch.zeros(len(batch), longest_room, dtype=torch.long, device=device)
+        self._logprobs = torch.zeros(len(batch), device=device)
+        self._rows = torch.arange(len(batch), device=device)
+        self._uniforms: Tensor | None = None
+        self._steps = 0
+        self._cache = new_cache(model.config)
+        self._open(batch, padding, longest_room, device)
+
+    def _open(self, batch: Sequence[Writing], padding: int, longest_room: int, device: Any) -> None:
+        torch = self._torch
+        lengths = [len(row.prompt) for row in batch]
+        self._seen = max(lengths)
+        self._tokens = torch.tensor(
+            [[padding] * (self._seen - len(row.prompt)) + list(row.prompt) for row in batch], device=device
+        )
+        self._mask: Tensor | None = None
+        self._positions: Tensor | None = None
+        if min(lengths) < self._seen:
+            self._mask = torch.ones(len(batch), self._seen + longest_room, dtype=torch.long, device=device)
+            for row, length in enumerate(lengths):
+                self._mask[row, : self._seen - length] = 0
+            self._positions = (self._mask[:, : self._seen].cumsum(-1) - 1).clamp(min=0)
+
+    @property
+    def rows(self) -> int:
+        """How many are still being written."""
+        return len(self._rows)
+
+    def step(self) -> list[Written]:
+        """One forward pass, one token for every row; the rows that are finished by it."""
+        with self._torch.inference_mode():
+            tokens, logprobs = draw(self._forward(), self._next_uniforms(), self._sampling)
+            self._written[self._rows, self._steps] = tokens
+            self._logprobs[self._rows] += logprobs
+            self._steps += 1
+            stopped = self._stopped(tokens)
+            finished = stopped
+            if self._steps >= self._shortest_room:
+                finished = stopped | (self._room[self._rows] <= self._steps)
+            self._tokens = tokens[:, None]
+            if self._positions is not None:
+                self._positions = self._positions[:, -1:] + 1
+            return self._finish(finished, stopped[finished].tolist()) if bool(finished.any()) else []
+
+    def _forward(self) -> "Tensor":
+        """Logits of the next token, [rows, vocabulary]."""
+        more: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        if self._mask is not None:
+            more["attention_mask"] = self._mask[:, : self._seen]
+            if "position_ids" in self._takes:
+                more["position_ids"] = self._positions
+        self._seen += 1
+        output = self._model(input_ids=self._tokens, past_key_values=self._cache, use_cache=True, **more)
+        return output.logits[:, -1]
+
+    def _next_uniforms(self) -> "Tensor | None":
+        if self._sampling.temperature == 0:
+            return None
+        place = self._steps % UNIFORMS_AHEAD
+        if place == 0:
+            # One row a request of the batch, also of finished ones: what is left of them is not looked at.
+            ahead = min(UNIFORMS_AHEAD, self._written.shape[1] - self._steps)
+            numbers = uniforms(self._keys, self._steps, ahead).T.astype(np.float32)
+            self._uniforms = self._torch.from_numpy(np.ascontiguousarray(numbers)).to(self._rows.device)
+        assert self._uniforms is not None
+        return self._uniforms[place, self._rows]
+
+    def _stopped(self, tokens: "Tensor") -> "Tensor":
+        ended = tokens == self._ends if len(self._ends) == 1 else self._torch.isin(tokens, self._ends)
+        if self._stops is None:
+            return ended
+        tails = self._written[self._rows, max(0, self._steps - self._stops.reach) : self._steps].tolist()
+        return ended | self._torch.tensor(self._stops.in_any(tails), device=ended.device)
+
+    def _finish(self, finished: "Tensor", stopped: list[bool]) -> list[Written]:
+        rows = self._rows[finished]
+        results = [
+            Written(row, tokens, logprob, STOP if stop else LENGTH)
+            for row, tokens, logprob, stop in zip(
+                rows.tolist(), self._written[rows, : self._steps].tolist(), self._logprobs[rows].tolist(), stopped,
+                strict=True,
+            )
+        ]  # fmt: skip
+        left = self.rows - len(results)
+        holes = finished[:left].nonzero().squeeze(-1)
+        movers = (~finished[left:]).nonzero().squeeze(-1) + left
+        if left:
+            drop_rows(self._cache, holes, movers, left)
+            self._rows = _dropped(self._rows, holes, movers, left)
+            self._tokens = _dropped(self._tokens, holes, movers, left)
+            if self._mask is not None and self._positions is not None:
+                self._mask = _dropped(self._mask, holes, movers, left)
+                self._positions = _dropped(self._positions, holes, movers, left)
+        else:
+            self._rows = rows[:0]
+        return results
+
+
+def accepted(model: Any) -> frozenset[str]:
+    """Names of the arguments that the model's forward pass takes."""
+    import inspect
+
+    return frozenset(inspect.signature(model.forward).parameters)
+
+
+def decode(decoding: Decoding) -> Iterator[list[Written]]:
+    """All rows of a batch, in the order they finish, as lists of those that finish together."""
+    while decoding.rows:
+        if finished := decoding.step():
+            yield finished
+
+
+def _dropped(tensor: "Tensor", holes: "Tensor", movers: "Tensor", left: int) -> "Tensor":
+    tensor[holes] = tensor[movers]
+    return tensor[:left]

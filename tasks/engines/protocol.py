@@ -1,0 +1,98 @@
+"""What an engine is: requests in, responses out in the order they finish.
+
+    >>> sampling = Sampling(temperature=0.7, max_tokens=32)
+    >>> next(engine.generate([Request("9f86d081884c7d659a2feaa0c55ad015", "00628+00579=")], sampling))
+    Response(request_id='9f86…', text='897127016521…A001207', finish_reason='stop', prompt_tokens=12, tokens=28, …)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from storage.errors import UserMistake
+from storage.identity import canonical_json
+
+STOP = "stop"
+"""The model ended its text, or wrote a stop string."""
+LENGTH = "length"
+"""The text reached `max_tokens`, or the end of the model's context."""
+FAILED = "failed"
+"""The engine could not finish this request; `error` says why, `text` is what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is drawn, whole and explicit: nothing a model's `generation_config` says applies.
+
+    `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 switch those off. A text ends before the first of the `stop`
+    strings. Raises UserMistake for values out of range.
+    """
+
+    temperature: float
+    max_tokens: int
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise UserMistake(f"temperature {self.temperature} does not fit; give 0 (greedy) or a positive number")
+        if self.max_tokens < 1:
+            raise UserMistake(f"max_tokens {self.max_tokens} does not fit; give at least 1")
+        if not 0 < self.top_p <= 1:
+            raise UserMistake(f"top_p {self.top_p} does not fit; give more than 0 and at most 1 (1 switches it off)")
+        if self.top_k < 0:
+            raise UserMistake(f"top_k {self.top_k} does not fit; give 0 (off) or a positive number")
+        if not all(self.stop):
+            raise UserMistake("an empty stop string would end every text at once; leave it out")
+
+    def canonical(self) -> str:
+        """Its canonical JSON: what enters request ids and the ledger."""
+        return canonical_json(asdict(self) | {"temperature": float(self.temperature), "top_p": float(self.top_p)})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One text to write. `request_id` (32 hex digits) is also the key of its randomness."""
+
+    request_id: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One finished request. `text` holds neither the prompt nor the end-of-text token or stop string.
+
+    `tokens` counts what was generated, the end-of-text token included; `logprob` is the sum of those tokens' log
+    probabilities in nats under the distribution they were drawn from before top-k and top-p (None: not told).
+    """
+
+    request_id: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    tokens: int
+    logprob: float | None = None
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """Something that writes text. It holds one model from opening to `close`."""
+
+    @property
+    def name(self) -> str:
+        """Engine, dtype and quantisation, as it enters request ids: `transformers float32`."""
+        ...
+
+    @property
+    def weights_digest(self) -> str:
+        """`storage.weights.weights_digest` of the weights that were loaded; 32 hex digits."""
+        ...
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Response]:
+        """One response for every request, in the order they finish. A request that fails is a response too."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; the engine cannot be used afterwards."""
+        ...

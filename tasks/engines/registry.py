@@ -1,0 +1,30 @@
+"""From a ref to an engine: `transformers:dtype=bfloat16,device=cuda`, `scripted:answers.json`.
+
+What stands before the colon is the engine, what follows are its options; the model is given apart, because it changes
+from one checkpoint to the next while the ref stays.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from storage.errors import UserMistake
+from tasks.engines.protocol import Engine
+
+ENGINES = {
+    "scripted": "tasks.engines.scripted",
+    "transformers": "tasks.engines.transformers",
+}
+"""Engine name to the module whose `open_engine(model, options)` opens it."""
+
+
+def module_of(ref: str) -> str:
+    """The dotted name of the module behind an engine ref; UserMistake for an unknown one, naming those there are."""
+    name = ref.partition(":")[0]
+    if name not in ENGINES:
+        raise UserMistake(f"no engine {name!r}; this checkout has: {', '.join(sorted(ENGINES))}")
+    return ENGINES[name]
+
+
+def open_engine(ref: str, model: Path | str | None = None) -> Engine:
+    """The engine that `ref` names, with `model` (a folder or a hub name) loaded."""
+    return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])

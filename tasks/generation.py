@@ -1,0 +1,176 @@
+"""Attempts for one cell: what is already stored is copied, what a killed run had finished is read from its journal, and
+only the rest is asked of the engine.
+
+Every finished response is appended to the cell's journal (fsynced at least once a second) before anything else
+happens to it, so a kill costs the requests in flight. A response that failed is transient: the cell keeps its rows in the
+journal and fails; a resume asks only for those, and after `MAX_ATTEMPTS` they are final, stored and counted as failed.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from storage.errors import EngineFault
+from storage.identity import digest
+from storage.lineage import stored_attempts
+from storage.records import Attempt, Problem, Prompt
+from tasks.caching import startup_took
+from tasks.engines.protocol import FAILED, Request, Response, Sampling
+from tasks.runtime import Runtime
+
+MAX_ATTEMPTS = 3
+"""How often a failing request is asked before its failure is final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One attempt to be made."""
+
+    problem: Problem
+    prompt: Prompt
+    sample_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Who writes: an engine ref with the checkpoint it must have loaded."""
+
+    engine: str
+    checkpoint_id: str
+    weights_digest: str
+
+
+def generate(asked: Sequence[Asked], model: Model, sampling: Sampling, seed: int, step: str,
+             runtime: Runtime) -> list[Attempt]:
+    """One attempt for everything asked, in that order.
+
+    Greedy decoding has no randomness, so it is the same request under every seed. Raises EngineFault when the engine holds
+    other weights than the checkpoint's, or when requests failed and may succeed on another try.
+    """
+    if not asked:
+        return []
+    seed = seed if sampling.temperature > 0 else 0
+    with runtime.engines.lease(model.engine, runtime.home.checkpoints / model.checkpoint_id) as (engine, startup_s):
+        startup_took(startup_s)
+        if engine.weights_digest != model.weights_digest:
+            raise EngineFault(
+                f"the engine {engine.name} holds weights {engine.weights_digest}, the step's checkpoint has "
+                f"{model.weights_digest}; its folder was changed, restore it or start again from its parent"
+            )
+        how = sampling.canonical()
+        ids = [
+            Attempt.request(one.problem.problem_id, one.prompt.text, model.checkpoint_id, engine.name, how,
+                            one.sample_index, seed)
+            for one in asked
+        ]
+        done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids).items()}
+        journal = Journal(runtime.home.journals / f"{digest(ids)}.jsonl")
+        done |= journal.finished()
+        missing = [Request(key, one.prompt.text) for key, one in zip(ids, asked, strict=True) if key not in done]
+        if missing:
+            with journal:
+                for count, response in enumerate(engine.generate(missing, sampling), start=1):
+                    journal.append(response)
+                    if response.finish_reason != FAILED or journal.failures[response.request_id] >= MAX_ATTEMPTS:
+                        done[response.request_id] = response
+                    runtime.progress.advance(step, len(ids) - len(missing) + count, len(ids))
+                    runtime.check_cancelled()
+        name = engine.name
+    still_missing = [key for key in ids if key not in done]
+    if still_missing:
+        raise EngineFault(
+            f"{len(still_missing)} of {len(ids)} requests of '{step}' failed ({journal.last_error}); the others are kept, "
+            "and running again asks only for these"
+        )
+    return [_attempt(one, done[key], model, name, how, seed) for key, one in zip(ids, asked, strict=True)]
+
+
+def seal(attempts: Sequence[Attempt], runtime: Runtime) -> None:
+    """Forget the cell's journal: its rows are in a shard now."""
+    Journal(runtime.home.journals / f"{digest([attempt.request_id for attempt in attempts])}.jsonl").remove()
+
+
+class Journal:
+    """Finished responses of a cell, one JSON line each, in the order they came. A torn last line is ignored."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._synced = time.monotonic()
+        self.failures: Counter[str] = Counter()
+        self.last_error = ""
+
+    def finished(self) -> dict[str, Response]:
+        """Responses by request id; failed ones only once they are final."""
+        finished: dict[str, Response] = {}
+        names = {field.name for field in fields(Response)}
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return finished
+        for line in lines:
+            try:
+                response = Response(**{name: value for name, value in json.loads(line).items() if name in names})
+            except (ValueError, TypeError):
+                continue  # torn by a kill: its request is simply asked again
+            self._count(response)
+            if response.finish_reason != FAILED or self.failures[response.request_id] >= MAX_ATTEMPTS:
+                finished[response.request_id] = response
+        return finished
+
+    def append(self, response: Response) -> None:
+        self._count(response)
+        self._file.write(json.dumps(asdict(response)) + "\n")
+        if time.monotonic() - self._synced > 1:
+            self._sync()
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Journal":
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8")
+        if self._file.tell():
+            self._file.write("\n")  # ends a line that a kill may have torn
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._sync()
+        self._file.close()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def _count(self, response: Response) -> None:
+        if response.finish_reason == FAILED:
+            self.failures[response.request_id] += 1
+            self.last_error = response.error or "no reason given"
+
+
+def _attempt(one: Asked, response: Response, model: Model, engine: str, sampling: str, seed: int) -> Attempt:
+    return Attempt(
+        attempt_id=Attempt.identity(response.request_id, response.text, response.finish_reason),
+        request_id=response.request_id,
+        problem_id=one.problem.problem_id,
+        prompt_id=one.prompt.prompt_id,
+        checkpoint_id=model.checkpoint_id,
+        engine=engine,
+        sampling=sampling,
+        sample_index=one.sample_index,
+        seed=seed,
+        text=response.text,
+        finish_reason=response.finish_reason,
+        prompt_tokens=response.prompt_tokens,
+        tokens=response.tokens,
+        logprob=response.logprob,
+        error=response.error,
+    )
+
+
+def _response(row: Attempt) -> Response:
+    return Response(row.request_id, row.text, row.finish_reason, row.prompt_tokens, row.tokens, row.logprob, row.error)

@@ -1,0 +1,52 @@
+"""What a task works with and no result depends on: the home, the child processes, progress, and the word to stop."""
+
+import threading
+from typing import Protocol
+
+from storage.errors import StarloopError
+from storage.home import Home
+from storage.shards import Shards
+from tasks.engine_pool import EnginePool
+from tasks.processes import Processes
+
+
+class Cancelled(StarloopError):
+    """The run was told to stop; what was finished is kept."""
+
+
+class Progress(Protocol):
+    """Who is told how a step comes along. Called from task threads."""
+
+    def advance(self, step: str, done: int, total: int) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def advance(self, step: str, done: int, total: int) -> None:
+        del step, done, total
+
+
+class Runtime:
+    """One run's means. Passed to every task as `runtime`; never part of a key."""
+
+    def __init__(self, home: Home, processes: Processes, *, workers: int = 1, threads: int = 1,
+                 progress: Progress | None = None) -> None:
+        self.home = home
+        self.shards = Shards(home)
+        self.processes = processes
+        self.threads = threads
+        self.engines = EnginePool(processes, workers, threads)
+        self.progress: Progress = progress or Silent()
+        self.cancelled = threading.Event()
+
+    def check_cancelled(self) -> None:
+        """Raises Cancelled once the run was told to stop; tasks call it between cells and batches."""
+        if self.cancelled.is_set():
+            raise Cancelled("the run was stopped; what was finished is kept, and the same command goes on from there")
+
+    def cancel(self) -> None:
+        """Stop every task at its next look, and every child process now."""
+        self.cancelled.set()
+        self.engines.close()
+        self.processes.cancel()

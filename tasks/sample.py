@@ -1,0 +1,48 @@
+"""Sample: attempts at the problems of one cell, from the checkpoint of this iteration."""
+
+from storage.records import Accounting, Manifest, Output, Problem, Prompt
+from tasks.caching import cached_task
+from tasks.engines.protocol import FAILED, Sampling
+from tasks.generation import Asked, Model, generate, seal
+from tasks.ingredients import engine_code, template_text
+from tasks.prompts.render import render
+from tasks.runtime import Runtime
+
+
+@cached_task("sample", engine=engine_code, template=template_text)
+def sample(
+    problems: Manifest,
+    engine: str,
+    checkpoint_id: str,
+    weights_digest: str,
+    template: str,
+    sampling: Sampling,
+    first_sample: int,
+    samples: int,
+    seed: int,
+    runtime: Runtime,
+) -> Output:
+    """`samples` attempts (indexes from `first_sample`) at every problem of the cell, problem by problem."""
+    asked = [
+        Asked(problem, prompt, index)
+        for problem in runtime.shards.read(problems, Problem)
+        for prompt in [render(template, problem)]
+        for index in range(first_sample, first_sample + samples)
+    ]
+    attempts = generate(asked, Model(engine, checkpoint_id, weights_digest), sampling, seed, "sample", runtime)
+    failed = sum(attempt.finish_reason == FAILED for attempt in attempts)
+    output = Output(
+        {
+            "attempts": runtime.shards.write("attempt", attempts),
+            "prompts": runtime.shards.write("prompt", unique_prompts(asked)),
+        },
+        Accounting(asked=len(asked), ok=len(attempts) - failed, failed=failed),
+        {"tokens": sum(a.tokens for a in attempts), "characters": sum(len(a.text) for a in attempts)},
+    )
+    seal(attempts, runtime)
+    return output
+
+
+def unique_prompts(asked: list[Asked]) -> list[Prompt]:
+    """The prompts of a cell in order, each once."""
+    return list({one.prompt.prompt_id: one.prompt for one in asked}.values())

@@ -1,0 +1,87 @@
+"""How to train: the numbers that, with base, mix and seed, decide the weights that come out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from storage.errors import UserMistake
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+"""Ours to the name the trainer knows; all of them warm up over `warmup_steps`, the first two end at zero."""
+
+METHODS = ("full", "lora")
+DTYPES = ("float32", "bfloat16")
+_LORA_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training's settings.
+
+    A step sees `batch_size * grad_accumulation` rows. `dtype` is that of the arithmetic: with bfloat16 and full weights,
+    the weights are kept in float32 while training and saved in bfloat16. `max_length` counts tokens of prompt, completion and EOS;
+    a longer row is refused unless `truncate`, which cuts its end. `save_steps` 0 keeps nothing to resume from.
+    `lora_targets` are module names, or `all-linear` alone.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    schedule: str = "linear"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    max_length: int = 512
+    truncate: bool = False
+    grad_accumulation: int = 1
+    method: str = "full"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ("all-linear",)
+    dtype: str = "float32"
+    gradient_checkpointing: bool = False
+    save_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("schedule", tuple(SCHEDULES)), ("method", METHODS), ("dtype", DTYPES)):
+            if getattr(self, name) not in known:
+                raise UserMistake(f"no {name} {getattr(self, name)!r} for training; choose one of {', '.join(known)}")
+        for name in ("steps", "batch_size", "max_length", "grad_accumulation", "lora_rank", "lora_alpha"):
+            if getattr(self, name) < 1:
+                raise UserMistake(f"the recipe's {name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("warmup_steps", "save_steps", "weight_decay", "max_grad_norm", "lora_dropout"):
+            if getattr(self, name) < 0:
+                raise UserMistake(f"the recipe's {name} is {getattr(self, name)}; it cannot be negative")
+        if not self.learning_rate > 0:
+            raise UserMistake(f"the recipe's learning_rate is {self.learning_rate}; it must be above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserMistake(f"the recipe's betas are {list(self.betas)}; both must lie in [0, 1)")
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.batch_size * self.grad_accumulation
+
+    def canonical(self) -> dict[str, Any]:
+        """What of the recipe decides the weights, as plain JSON values: the part of an identity.
+
+        Without `save_steps`, since a resumed training gives the same weights, and without LoRA's settings for full weights.
+        """
+        left_out = {"save_steps", *(() if self.method == "lora" else _LORA_ONLY)}
+        return {name: value for name, value in self.plain().items() if name not in left_out}
+
+    def plain(self) -> dict[str, Any]:
+        """All settings as plain JSON values; `Recipe.of` takes them back."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """A recipe from plain values, such as a preset's table; an unknown name is a mistake that lists the known ones."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(settings) - known):
+            raise UserMistake(f"no recipe setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+        if "steps" not in values:
+            raise UserMistake("the recipe names no number of steps")
+        return cls(**values)

@@ -1,0 +1,267 @@
+"""Supervised fine-tuning through TRL's SFTTrainer, as a process of its own: a spec file in, a model folder out.
+
+The folder appears whole or not at all (temporary name, fsync, rename), and holds only the model: weights as safetensors,
+config, generation config and the tokenizer's files as the base had them. Asked again for a folder that is there, the
+result of the first time is given back. A training that was killed goes on from its last complete trainer checkpoint; on
+a CPU with the same number of threads the weights come out bitwise the same.
+"""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from storage.errors import TrainingFault
+from storage.identity import digest
+from tasks.training import checkpoints, embedded
+from tasks.training.digests import file_digests, weights_digest
+from tasks.training.order import lay_out
+from tasks.training.preflight import check_trainer, tokenise
+from tasks.training.rows import Row, TokenRow, read_rows
+from tasks.training.spec import TrainingResult, TrainingSpec
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "tokenizer.model", "spiece.model", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""Copied from the base byte for byte: saving a tokenizer again can change its files, and so the checkpoint's identity."""
+
+REPORT_EVERY = 10
+"""Steps between two progress reports."""
+
+
+def run(spec_path: str, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Trains what the spec file says and gives back the `TrainingResult` as plain JSON values.
+
+    Raises TrainingFault when there is nothing to learn, when the loss stops being a number, or when the base or the
+    shards cannot be read; the folder `out` then does not exist.
+    """
+    started = time.perf_counter()
+    spec = TrainingSpec.read(spec_path)
+    if (finished := _finished(spec)) is not None:
+        return finished.plain()
+    out, work = Path(spec.out), Path(spec.work)
+    work.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(spec.examples, spec.members)
+    result = _train(spec, rows, work, started, progress or (lambda message: None))
+    shutil.rmtree(work, ignore_errors=True)
+    return result.plain()
+
+
+def _train(
+    spec: TrainingSpec, rows: Sequence[Row], work: Path, started: float, progress: Callable[[dict[str, Any]], None]
+) -> TrainingResult:
+    import torch
+    from datasets import Dataset
+
+    from tasks.training.trainer import Trainer, Watch, configuration
+
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    recipe = spec.recipe
+    base = _base_folder(spec, work)
+    tokenizer, model = _open(base, spec)
+    tokens = tokenise(rows, tokenizer, recipe)
+    order = lay_out(len(tokens), recipe.steps * recipe.rows_per_step, spec.seed)
+    laid_out = [tokens[index] for index in order]
+
+    training = _training_digest(spec, base, tokens)
+    resumable = checkpoints.newest(work, training)
+    watch = Watch(
+        training,
+        lambda step, loss: progress({"step": step, "steps": recipe.steps, "loss": loss}),
+        min(REPORT_EVERY, recipe.steps),
+    )
+    trainer = Trainer(
+        model=model,
+        args=configuration(recipe, spec.seed, str(work)),
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [row.input_ids for row in laid_out], "labels": [row.labels for row in laid_out]}
+        ),
+        processing_class=tokenizer,
+        callbacks=[watch],
+        peft_config=_lora(spec) if recipe.method == "lora" else None,
+    )
+    watch.trainer = trainer
+    check_trainer(trainer, laid_out)
+    parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+    if resumable is not None:
+        trainer.losses = [torch.tensor(loss) for loss in resumable.losses]
+    resumed_from = 0 if resumable is None else resumable.step
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=None if resumable is None else str(resumable.folder))
+    _check_fed(trainer, watch.broken_at, laid_out[resumed_from * recipe.rows_per_step :])
+
+    losses = [float(loss) for loss in trainer.losses]
+    temporary = Path(f"{spec.out}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    _save(trainer.model, tokenizer, base, temporary, spec)
+    files = file_digests(temporary)
+    seen = sorted({row.example_id for row in laid_out})
+    result = TrainingResult(
+        kind="adapter" if recipe.method == "lora" else "full",
+        steps=recipe.steps,
+        rows=len(rows),
+        rows_seen=len(laid_out),
+        examples_seen=len(seen),
+        tokens_seen=sum(len(row.input_ids) for row in laid_out),
+        tokens_trained=sum(row.trained_tokens for row in laid_out),
+        final_loss=math.fsum(losses[-10:]) / len(losses[-10:]),
+        trained_digest=digest(seen),
+        weights_digest=weights_digest(temporary),
+        files=files,
+        parameters=parameters,
+        trainable_parameters=trainable,
+        startup_s=began - started,
+        work_s=time.perf_counter() - began,
+        resumed_from=resumed_from,
+        losses=losses,
+    )
+    _publish(temporary, result, spec)
+    return result
+
+
+def _finished(spec: TrainingSpec) -> TrainingResult | None:
+    """The result of an earlier run of this spec, if its folder is there and is what the result says."""
+    out = Path(spec.out)
+    if not out.is_dir():
+        return None
+    try:
+        result = TrainingResult.of(json.loads(spec.result_path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        result = None
+    if result is not None and file_digests(out) == result.files:
+        return result
+    shutil.rmtree(out)
+    return None
+
+
+def _base_folder(spec: TrainingSpec, work: Path) -> Path:
+    if spec.base is not None:
+        if not (Path(spec.base) / "config.json").is_file():
+            raise TrainingFault(f"the base {spec.base} is no model folder: it has no config.json")
+        return Path(spec.base)
+    assert spec.architecture is not None  # the spec's own check
+    folder = work / "fresh"
+    embedded.initialise(folder, spec.seed, spec.architecture)
+    return folder
+
+
+def _open(base: Path, spec: TrainingSpec) -> tuple[Any, Any]:
+    """The base's tokenizer and model; full weights are trained in float32 whatever the arithmetic."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    half = spec.recipe.method == "lora" and spec.recipe.dtype == "bfloat16"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16 if half else torch.float32)
+    except (OSError, ValueError) as error:
+        raise TrainingFault(f"the base {base} cannot be opened: {error}") from error
+    if tokenizer.pad_token_id is None:
+        # Only ever behind the attention mask; the trainer would choose EOS as well, but say so in the config.
+        tokenizer.pad_token = tokenizer.eos_token
+    generation = model.generation_config
+    generation.do_sample = False
+    generation.temperature = generation.top_p = generation.top_k = None
+    stops = generation.eos_token_id
+    stops = [stops] if isinstance(stops, int) else list(stops or [])
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in stops:
+        stops.append(tokenizer.eos_token_id)
+    generation.eos_token_id = stops[0] if len(stops) == 1 else stops
+    generation.pad_token_id = tokenizer.pad_token_id
+    return tokenizer, model
+
+
+def _lora(spec: TrainingSpec) -> Any:
+    from peft import LoraConfig
+
+    recipe = spec.recipe
+    everything = recipe.lora_targets == ("all-linear",)
+    return LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules="all-linear" if everything else list(recipe.lora_targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _training_digest(spec: TrainingSpec, base: Path, tokens: Sequence[TokenRow]) -> str:
+    """What a trainer checkpoint must have been made from to be gone on with."""
+    return digest(
+        weights_digest(base),
+        spec.recipe.canonical(),
+        spec.seed,
+        spec.threads,
+        [[row.example_id, row.input_ids, row.prompt_tokens] for row in tokens],
+    )
+
+
+def _check_fed(trainer: Any, broken_at: int | None, planned: Sequence[TokenRow]) -> None:
+    """Raises TrainingFault unless the trainer was fed exactly the planned rows and tokens."""
+    if broken_at is not None:
+        raise TrainingFault(
+            f"the loss was not a number any more at step {broken_at}; lower the learning rate or raise warmup_steps"
+        )
+    fed = (trainer.rows_seen, trainer.tokens_seen, trainer.tokens_trained)
+    plan = (len(planned), sum(len(row.input_ids) for row in planned), sum(row.trained_tokens for row in planned))
+    if fed != plan:
+        raise TrainingFault(f"the trainer was fed (rows, tokens, tokens with loss) {fed} where {plan} were planned")
+
+
+def _save(model: Any, tokenizer: Any, base: Path, folder: Path, spec: TrainingSpec) -> None:
+    import torch
+
+    if spec.recipe.method == "lora":
+        _save_adapter(model, base, folder)
+    else:
+        if spec.recipe.dtype == "bfloat16":
+            model.to(torch.bfloat16)
+            model.config.dtype = "bfloat16"
+        model.save_pretrained(folder)
+    copied = [name for name in TOKENIZER_FILES if (base / name).is_file()]
+    for name in copied:
+        shutil.copyfile(base / name, folder / name)
+    if not copied:
+        tokenizer.save_pretrained(folder)
+
+
+def _save_adapter(model: Any, base: Path, folder: Path) -> None:
+    """The adapter alone, its config made independent of where the base lay and of the order of Python's sets."""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base.name
+    for name in ("target_modules", "exclude_modules", "modules_to_save"):
+        if isinstance(config.get(name), list):
+            config[name] = sorted(config[name])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+    model.get_base_model().generation_config.save_pretrained(folder)
+
+
+def _publish(temporary: Path, result: TrainingResult, spec: TrainingSpec) -> None:
+    """First the result, then the folder, so that a folder that is there always has its result."""
+    for path in temporary.iterdir():
+        _flush(path)
+    _flush(temporary)
+    beside = Path(f"{spec.result_path}.tmp")
+    beside.write_text(json.dumps(result.plain()), encoding="utf-8")
+    _flush(beside)
+    beside.rename(spec.result_path)
+    temporary.rename(spec.out)
+    _flush(Path(spec.out).parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,124 @@
+"""TRL's SFTTrainer with what is optional switched off. Importing this module imports torch, transformers and TRL.
+
+What is different from a plain `SFTTrainer`, and why nothing of it changes the weights:
+
+- the rows come tokenised, with labels, so no dataset preparation runs and none can drop a row;
+- the order is the dataset's own (laid out beforehand), so a resume needs no sampler state;
+- no telemetry, model card, integrations, progress bar or console log: a parent process listens instead;
+- the loss of every step is kept, and what was really fed is counted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from tasks.training import checkpoints
+from tasks.training.recipe import SCHEDULES, Recipe
+
+Progress = Callable[[int, float], None]
+"""Told the number of finished steps and the mean loss since the last call."""
+
+
+class Trainer(SFTTrainer):
+    """An SFTTrainer that keeps every step's loss and counts the tokens it was fed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)
+        self.losses: list[torch.Tensor] = []
+        self.tokens_seen = 0
+        self.tokens_trained = 0
+        self.rows_seen = 0
+
+    def _send_telemetry(self) -> None:
+        """None."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: it would be written into every trainer checkpoint."""
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        self.rows_seen += inputs["labels"].shape[0]
+        self.tokens_seen += int(inputs["attention_mask"].sum())
+        self.tokens_trained += int((inputs["labels"][:, 1:] != -100).sum())
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if len(self.losses) > self.state.global_step:  # a later part of an accumulated step
+            self.losses[-1] = self.losses[-1] + loss
+        else:
+            self.losses.append(loss)
+        return loss
+
+
+class Watch(TrainerCallback):
+    """Seals trainer checkpoints, tells the progress, and stops at once when the loss is no longer a number."""
+
+    def __init__(self, training: str, progress: Progress, every: int) -> None:
+        self.training = training
+        self.progress = progress
+        self.every = every
+        self.trainer: Trainer | None = None
+        self.broken_at: int | None = None
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        losses = self.trainer.losses if self.trainer else []
+        if losses and (state.global_step % self.every == 0 or state.global_step == state.max_steps):
+            recent = torch.stack(losses[-self.every :])
+            if not bool(recent.isfinite().all()):
+                first = state.global_step - len(recent) + int(recent.isfinite().logical_not().nonzero()[0])
+                self.broken_at = first + 1
+                control.should_training_stop = True
+                control.should_save = False
+            else:
+                self.progress(state.global_step, float(recent.mean()))
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        from pathlib import Path
+
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        losses = [float(loss) for loss in self.trainer.losses] if self.trainer else []
+        checkpoints.seal(folder, state.global_step, losses, self.training)
+
+
+def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:
+    """The recipe in the trainer's own words, with every default that could surprise spelt out."""
+    half = recipe.dtype == "bfloat16"
+    return SFTConfig(
+        output_dir=work,
+        seed=seed,
+        data_seed=seed,
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.grad_accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=SCHEDULES[recipe.schedule],
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=half,
+        activation_checkpointing=recipe.gradient_checkpointing,
+        # The rows are final: tokenised, masked, cut and in order.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        packing=False,
+        train_sampling_strategy="sequential",
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_strategy="steps" if recipe.save_steps else "no",
+        save_steps=recipe.save_steps or recipe.steps,
+        save_total_limit=2,
+        logging_strategy="no",
+        # Otherwise a loss that is not a number is replaced in the log by the mean of the others.
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+    )
