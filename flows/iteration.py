@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.config import LoopConfig, TrainingConfig
+from flows.config import TrainingConfig
 from flows.loop import Loop, Model, accounting_of, joined
 from storage.errors import UserMistake
 from storage.identity import bare
@@ -17,7 +17,6 @@ from tasks.caching import StepRecord
 from tasks.engines.protocol import Sampling
 from tasks.evaluate import score
 from tasks.finetune import finetune
-from tasks.ingredients import engine_code, problems_code, template_text, trainer_code, verifier_code
 from tasks.mix import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED, Judged, MixRule, collect, mix
 from tasks.pose import cells, pose
 from tasks.problems.registry import load as load_problems
@@ -25,7 +24,6 @@ from tasks.rationalize import rationalize
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
 from tasks.training.recipe import Recipe
-from tasks.verifiers.registry import load as load_verifier
 from tasks.verify import verify
 
 LARGEST_EVALUATION_CELL = 10_000
@@ -221,21 +219,6 @@ class Steps:
     def _asserted(self, problems: Manifest) -> None:
         if not problems.rows:
             raise UserMistake(f"{self.config.problems} has no training problems; name a set that has some")
-
-
-def code_behind(config: LoopConfig) -> dict[str, object]:
-    """The digests of the code and texts that a configuration's refs stand for; raises UserMistake for an unknown ref."""
-    problem_set = load_problems(config.problems)
-    verifiers = [config.verifier or problem_set.verifier, *([config.audit] if config.audit else [])]
-    for verifier in verifiers:
-        load_verifier(verifier)
-    return {
-        "engine": engine_code(config.engine),
-        "problems": problems_code(config.problems),
-        "template": template_text(config.template or problem_set.template),
-        "trainer": trainer_code(None),
-        "verifiers": [verifier_code(verifier) for verifier in verifiers],
-    }
 
 
 def usable_cores() -> int:

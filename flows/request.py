@@ -15,9 +15,10 @@ from typing import Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from flows.config import CONFIGS, Config, LoopConfig, StarConfig, presets, resolve
-from flows.iteration import code_behind, usable_cores
+from flows.iteration import usable_cores
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.progress import Listener, LogListener
+from flows.refs import code_behind
 from storage.home import Home
 from storage.ledger import Ledger
 from tasks.runtime import Runtime
@@ -153,8 +154,12 @@ def session(method: str, request: Request) -> Iterator[Runs]:
     told = listener.get() or LogListener()
     cores = usable_cores()
     workers = int(os.environ.get("STARLOOP_WORKERS", "0")) or (1 if Path("/dev/nvidiactl").exists() else cores)
-    with runtime_of(home, told, workers=workers, threads=cores) as runtime:
-        yield Runs(method, request, home, runtime, Ledger(home), told)
+    ledger = Ledger(home)
+    try:
+        with runtime_of(home, told, workers=workers, threads=cores) as runtime:
+            yield Runs(method, request, home, runtime, ledger, told)
+    finally:
+        ledger.close()
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

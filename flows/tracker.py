@@ -11,6 +11,7 @@ from typing import Any
 from storage.errors import StarloopError
 from storage.identity import content_id, show
 from tasks import outbox
+from tasks import tracking_messages as messages
 from tasks.runtime import Runtime
 
 DELIVERY_TIMEOUT_S = 120.0
@@ -37,7 +38,7 @@ class Tracker:
     def loop(self, name: str, method: str, preset: str | None, config: dict[str, Any]) -> None:
         """The parent run."""
         tags = {"starloop.run": show("run", self._run_id), "starloop.home": str(self._home)}
-        outbox.put(self._home, outbox.Loop(self._run_id, name, "starloop", method, preset or "", self._began,
+        outbox.put(self._home, messages.Loop(self._run_id, name, "starloop", method, preset or "", self._began,
                                            params=flat(config), tags=tags))
 
     def iteration(self, summary: dict[str, Any], checkpoint_id: str, kind: str, base_checkpoint_id: str | None) -> None:
@@ -53,15 +54,15 @@ class Tracker:
             metrics["yield"] = summary["kept"] / summary["attempts"]
         used = ()
         if mix_id := summary.get("mix_id"):
-            used = (outbox.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
+            used = (messages.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
         # Seconds differ from one sitting to the next; a rerun that found everything cached has nothing new to tell.
         if summary["tasks_run"]:
-            outbox.put(self._home, outbox.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics,
+            outbox.put(self._home, messages.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics,
                                                     datasets=used))
         evidence = {name: summary[name] for name in ("held_out_accuracy", "ci_low", "ci_high", "n")}
         outbox.put(
             self._home,
-            outbox.Registration(
+            messages.Registration(
                 self._run_id, iteration_id, number, checkpoint_id, self._runtime.home.checkpoints / checkpoint_id,
                 self._model_name, now, self._began, evidence=evidence, kind=kind,
                 base_folder=self._runtime.home.checkpoints / base_checkpoint_id if base_checkpoint_id else None,
@@ -72,16 +73,14 @@ class Tracker:
     def finish(self, state: str, outcome: dict[str, Any], iteration: int) -> list[str]:
         """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox."""
         metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
-        outbox.put(self._home, outbox.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
+        outbox.put(self._home, messages.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
         self._deliver()
         for delivery in self._deliveries:
             delivery.join(DELIVERY_TIMEOUT_S)
         return self._warnings()
 
     def _deliver(self) -> None:
-        from tasks.tracking_server import destination
-
-        if outbox.Outbox(self._home).waiting(destination(None)):
+        if outbox.waits(self._home):
             thread = threading.Thread(target=self._call, name="mlflow delivery", daemon=True)
             thread.start()
             self._deliveries.append(thread)

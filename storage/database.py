@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -75,11 +75,11 @@ class Database:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         with self._threads:
             if self._instance is None:
-                self._instance = new_instance()
-                self._instance.execute(f"set temp_directory = '{_quoted(self.home.root / 'tmp')}'")
-                known = "select count(*) from duckdb_settings() where name = 'checkpoint_on_detach'"
-                if _one(self._instance, known):  # before DuckDB 2.0 every detach writes a checkpoint: slower, as right
-                    self._instance.execute("set checkpoint_on_detach = 'DISABLED'")
+                instance = new_instance()
+                instance.execute(f"set temp_directory = '{_quoted(self.home.root / 'tmp')}'")
+                with suppress(duckdb.CatalogException):  # before DuckDB 2.0 every detach checkpoints: slower, as right
+                    instance.execute("set checkpoint_on_detach = 'DISABLED'")
+                self._instance = instance
             return self._instance
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, file: Path) -> None:
@@ -100,13 +100,13 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Brings tables and views to this version, in one transaction; a ledger from a newer one is refused."""
     steps = migrations()
     newest = max(steps)
-    views = view_statements()
-    wanted = hashlib.blake2b("\n".join(views).encode(), digest_size=16).hexdigest()
-    version, current = _version(connection)
-    if version > newest:
-        raise StorageFault(
-            f"{file} is a ledger of version {version}, and this starloop knows versions up to {newest}; "
-            "upgrade starloop, or use another home"
+    wanted = views_digest()
+    try:
+        version, current = check_version(connection, "schema_version", file)
+    except duckdb.CatalogException:
+        version, current = 0, ""
+        connection.execute(
+            "create table schema_version (version integer not null, name varchar not null, views varchar not null)"
         )
     if version == newest and current == wanted:
         return
@@ -116,7 +116,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
             name, text = steps[number]
             connection.execute(text)
             connection.execute("insert into schema_version values (?, ?, '')", [number, name])
-        for statement in views:
+        for statement in view_statements():
             connection.execute(statement)
         connection.execute("update schema_version set views = ?", [wanted])
         connection.execute("commit")
@@ -125,15 +125,17 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         raise
 
 
-def _version(connection: duckdb.DuckDBPyConnection) -> tuple[int, str]:
-    try:
-        row = connection.execute("select max(version), any_value(views) from schema_version").fetchone()
-    except duckdb.CatalogException:
-        connection.execute(
-            "create table schema_version (version integer not null, name varchar not null, views varchar not null)"
+def check_version(connection: duckdb.DuckDBPyConnection, table: str, file: Path) -> tuple[int, str]:
+    """The version of a ledger's tables and the digest of its views. Raises StorageFault if it is from a newer starloop."""
+    row = connection.execute(f"select max(version), any_value(views) from {table}").fetchone()
+    version, views = (row[0] or 0, row[1] or "") if row else (0, "")
+    newest = max(migrations())
+    if version > newest:
+        raise StorageFault(
+            f"{file} is a ledger of version {version}, and this starloop knows versions up to {newest}; "
+            "upgrade starloop, or use another home"
         )
-        row = None
-    return (row[0] or 0, row[1] or "") if row else (0, "")
+    return version, views
 
 
 @cache
@@ -146,6 +148,12 @@ def migrations() -> dict[int, tuple[str, str]]:
 def view_statements() -> list[str]:
     """The views' SQL, in the order in which they build on each other."""
     return [text for _, text in _sql("views")]
+
+
+@cache
+def views_digest() -> str:
+    """What the views of this version are."""
+    return hashlib.blake2b("\n".join(view_statements()).encode(), digest_size=16).hexdigest()
 
 
 def log_of(file: Path) -> Path:
@@ -204,11 +212,6 @@ def _sql(folder: str) -> list[tuple[str, str]]:
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
-
-
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _quoted(path: Path) -> str:

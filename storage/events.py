@@ -72,7 +72,7 @@ class Events:
 
     def after(self, seq: int) -> Iterator[Event]:
         """The events with a greater number, in order, found by listing the folder."""
-        return (self.read(number) for number in self._numbers() if number > seq)
+        return (self.read(number) for number in self.numbers() if number > seq)
 
     def following(self, seq: int) -> Iterator[Event]:
         """As `after`, up to the first free number: no listing, so its cost does not grow with the history."""
@@ -82,7 +82,7 @@ class Events:
 
     def last(self) -> int:
         """The number of the last event, 0 before the first."""
-        return max(self._numbers(), default=0)
+        return max(self.numbers(), default=0)
 
     def path(self, seq: int) -> Path:
         return self.folder / f"{seq:012d}.json"
@@ -97,7 +97,8 @@ class Events:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageFault(f"{path} is no event ({error}); restore it from a copy of the home") from error
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """The number of every event file, ascending."""
         return sorted(int(entry.stem) for entry in self.folder.glob("*.json") if entry.stem.isdigit())
 
     def _create(self, seq: int, data: bytes) -> int:

@@ -120,12 +120,8 @@ def temporary_beside(path: Path) -> Path:
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
     """A new file whose bytes are on the disk when this returns. The folder entry is not; see `sync_folder`."""
-    try:
-        handle = open(path, "xb", buffering=0)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(path, "xb", buffering=0)
-    with handle:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "xb", buffering=0) as handle:
         rest = memoryview(data)
         while rest:
             rest = rest[handle.write(rest) :]

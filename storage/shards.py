@@ -62,7 +62,7 @@ class Shards:
 
     def iterate(self, manifest: Manifest, record: type[R], start: int = 0, stop: int | None = None) -> Iterator[R]:
         """As `read`, one shard in memory at a time."""
-        if record.TABLE != manifest.table:
+        if manifest.table != record.TABLE:
             raise ValueError(f"a manifest of {manifest.table} holds no {record.__name__} rows")
         for columns in self.iterate_columns(manifest, start, stop):
             yield from to_records(record, columns)
@@ -93,7 +93,7 @@ class Shards:
         """A shard's columns, with the schema of its table; not checked against its digest (see `verified`)."""
         name = table or self._table_of(digest)
         try:
-            return conform(name, pq.read_table(self.path(name, digest), partitioning=None))
+            return conform(name, pq.ParquetFile(self.path(name, digest)).read())
         except (OSError, ValueError, pa.ArrowException) as error:
             raise self._damaged(name, digest, error) from error
 
@@ -120,12 +120,6 @@ class Shards:
     def exists(self, manifest: Manifest) -> bool:
         """Whether every shard of a manifest has its file; `verify` says whether the file is right."""
         return all(path.is_file() for path in self.paths(manifest))
-
-    def all(self) -> Iterator[Manifest]:
-        """One manifest a shard file, by table and digest."""
-        for table in sorted(RECORDS):
-            for path in sorted((self.home.shards / table).glob("*.parquet")):
-                yield Manifest(table, (path.stem,), self.rows(table, path.stem))
 
     def _store(self, table: str, columns: pa.Table) -> str:
         digest = content_digest(table, columns)

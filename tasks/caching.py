@@ -106,13 +106,18 @@ class CachedTask:
         self.title = title
         self._ingredients = dict(ingredients)
         self._signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> StepRecord:
+            return self._run(*args, **kwargs)
+
         self._task: Task[..., StepRecord] = task(
             name=title,
             description=inspect.getdoc(function),
             cache_policy=_KeyPolicy(owner=self),
             result_serializer=StepRecordSerializer(),
             persist_result=True,
-        )(functools.wraps(function)(self._run))
+        )(run)
 
     def key_parts(self, arguments: Mapping[str, Any]) -> dict[str, object]:
         """What the key is a digest of, as plain JSON: the arguments, their ingredients, and this task's own code."""
@@ -232,7 +237,7 @@ class _KeyPolicy(CachePolicy):
         return self.owner.key(inputs) if self.owner else None
 
 
-class StepRecordSerializer(Serializer[StepRecord]):
+class StepRecordSerializer(Serializer):
     """Prefect's seam: a result is its own JSON."""
 
     type: str = "starloop-step-record"

@@ -4,7 +4,6 @@ Memory of the old checkpoint is given back for sure, because its process ends.
 """
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +28,11 @@ class EnginePool:
         One that fails while leased is closed; the next lease starts a fresh one.
         """
         with self._slots:
-            begun = time.monotonic()
             engine = self._take(ref, model)
             took = 0.0
             if engine is None:
                 engine = self._processes.engine(ref, model, threads=self._threads)
-                took = time.monotonic() - begun
+                took = engine.startup_s
             try:
                 yield engine, took
             except BaseException:

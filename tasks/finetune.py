@@ -40,8 +40,8 @@ def finetune(
     work = runtime.home.root / "trainings" / training_id
     spec = TrainingSpec(
         base=str(runtime.home.checkpoints / base_checkpoint_id) if base_checkpoint_id else None,
-        examples=tuple(str(path) for path in runtime.shards.paths(examples)),
-        members=tuple(str(path) for path in runtime.shards.paths(members)),
+        examples=shard_paths(examples, runtime),
+        members=shard_paths(members, runtime),
         recipe=recipe,
         seed=seed,
         out=str(work / "model"),
@@ -51,10 +51,16 @@ def finetune(
     )
     path = spec.write(work / "spec.json")
     runtime.engines.close()
-    answer = runtime.processes.call("tasks.training.sft:run", str(path), log=runtime.home.logs / f"training-{training_id}.log",
-                                    threads=runtime.threads)
-    result = TrainingResult.of(answer.value)
-    startup_took(answer.startup_s + result.startup_s)
+    result = TrainingResult.of(
+        runtime.processes.call(
+            "tasks.training.sft:run",
+            str(path),
+            log=runtime.home.logs / f"training-{training_id}.log",
+            threads=runtime.threads,
+            progress=lambda report: runtime.progress.advance("fine-tune", int(report["step"]), int(report["steps"])),
+        )
+    )
+    startup_took(result.startup_s)
     checkpoint = Checkpoint(
         checkpoint_id=Checkpoint.identity(result.files, base_checkpoint_id if result.kind == "adapter" else None),
         kind=result.kind,
@@ -91,6 +97,11 @@ def finetune(
     )
     shutil.rmtree(work, ignore_errors=True)
     return output
+
+
+def shard_paths(manifest: Manifest, runtime: Runtime) -> tuple[str, ...]:
+    """The files of a manifest, in order: what a training process reads."""
+    return tuple(str(runtime.shards.path(manifest.table, digest)) for digest in manifest.shards)
 
 
 def architecture_json(architecture: Architecture) -> dict[str, object]:

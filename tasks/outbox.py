@@ -25,7 +25,7 @@ from storage.errors import StorageFault
 from storage.home import atomic_write
 from storage.identity import digest
 from tasks.tracking_messages import TIMES, Loop, Message, Registration, message, said
-from tasks.tracking_server import HOME, destination
+from tasks.tracking_server import HOME, destination, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,12 @@ def put(home_root: Path, news: Message, tracking_uri: str | None = None) -> bool
     outbox.folder.mkdir(parents=True, exist_ok=True)
     atomic_write(outbox.folder / f"{name}.json", text.encode())
     return True
+
+
+def waits(home_root: Path, tracking_uri: str | None = None) -> bool:
+    """Whether a delivery would have anything to do."""
+    to = destination(home_root, tracking_uri)
+    return bool(Outbox(home_root).waiting(to)) or (to == HOME and moved(home_root))
 
 
 def results(home_root: Path, tracking_uri: str | None = None) -> Delivered:

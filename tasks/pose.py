@@ -13,18 +13,19 @@ CORPUS = "corpus"
 
 @cached_task("problems", source=problems_code)
 def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtime: Runtime) -> Output:
-    """`count` problems from position `start`, one shard a cell of at most `cell_rows`.
+    """`count` problems from position `start`, one shard a cell of at most `cell_rows`; one that comes twice is given once.
 
     Raises UserMistake when the split has none there.
     """
     problem_set = load(source)
-    rows = problem_set.corpus(start, count) if split == CORPUS else problem_set.take(split, start, count)
+    given = problem_set.corpus(start, count) if split == CORPUS else problem_set.take(split, start, count)
+    rows = list({problem.problem_id: problem for problem in given}.values())
     if not rows:
         raise UserMistake(
             f"{source} has no {split} problems from position {start} on; ask for fewer, or name a set that has some"
         )
     manifest = runtime.shards.write("problem", rows, rows_per_shard=cell_rows)
-    return Output({"problems": manifest}, Accounting(asked=len(rows), ok=len(rows)), {"licence": problem_set.licence})
+    return Output({"problems": manifest}, Accounting(asked=len(given), ok=len(rows), rejected=len(given) - len(rows)), {"licence": problem_set.licence})
 
 
 def cells(problems: Manifest, cell_rows: int) -> list[Manifest]:

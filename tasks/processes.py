@@ -26,14 +26,16 @@ from typing import Any, Self
 
 import storage.errors
 from storage.errors import EngineFault, StarloopError, TrainingFault
+from tasks.engines import worker
 from tasks.engines.protocol import Request, Response, Sampling
 
 _LOG_LINES = 5
 """How much of a dead child's log its error quotes."""
 
 _ENVIRONMENT = {
-    # A thread pool made while importing would make the zygote unsafe to fork; children ask for their own threads.
+    # A thread made while importing would keep the zygote from forking; children ask for their own.
     "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "TOKENIZERS_PARALLELISM": "false",
     # OpenMP's threads spin while they wait; with more processes than cores a step was seen to take 14 times as long.
     "OMP_WAIT_POLICY": "passive",
@@ -59,8 +61,10 @@ class _Child:
 class Processes:
     """The children of one run. `cancelled` is set once they have been killed on purpose; nothing starts after that."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, preload: Sequence[str] = ("engine", "training")) -> None:
+        """`logs` is the folder for log files; `preload` names what to import ahead (nothing is right for light targets)."""
         self.logs = logs
+        self.preload = tuple(preload)
         self.cancelled = threading.Event()
         self.seconds: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -73,7 +77,9 @@ class Processes:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def start(self) -> None:
@@ -98,8 +104,10 @@ class Processes:
         fault = TrainingFault if target.startswith("tasks.training") else EngineFault
         asked = time.perf_counter()
         log = log or self.logs / f"{target.rpartition(':')[0].rpartition('.')[2]}-{os.getpid()}.log"
-        number, connection = self._spawn(target, arguments, log, threads, needs="training", progress=progress is not None)
+        needs = "training" if target.startswith("tasks.training") else "engine"
+        number, connection = self._spawn(target, arguments, log, threads, needs=needs, progress=progress is not None)
         began = asked
+        over = False
         try:
             while True:
                 message = connection.recv()
@@ -109,25 +117,29 @@ class Processes:
                     if progress is not None:
                         progress(message["progress"])
                 elif "fault" in message:
+                    over = True
                     raise _fault(message)
                 else:
+                    over = True
                     answer: dict[str, Any] = message["answer"]
                     if "startup_s" in answer:
                         answer["startup_s"] += began - asked
                     return answer
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
+            over = True
             raise self._death(number, target, log, fault) from None
         finally:
             connection.close()
+            if not over:  # the caller was interrupted: nobody waits for the answer any more
+                self._kill(number)
             self._forget(number)
 
     def engine(self, ref: str, model: Path | str, *, threads: int = 1, log: Path | None = None) -> "EngineProcess":
         """An engine with the model loaded, in a process of its own; returns when it can generate."""
         log = log or self.logs / f"engine-{os.getpid()}.log"
         asked = time.perf_counter()
-        arguments = (ref, str(model))
-        number, connection = self._spawn("tasks.engines.worker:serve", arguments, log, threads, needs="engine", serves=True)
-        return EngineProcess(self, number, connection, log, asked)
+        number, connection = self._spawn("tasks.engines.worker:serve", (), log, threads, needs="engine", serves=True)
+        return EngineProcess(self, number, connection, log, asked, worker.Open(ref, model))
 
     def cancel(self) -> None:
         """Kills every child now, and lets no other start."""
@@ -154,6 +166,8 @@ class Processes:
     def _ensure(self) -> None:
         if self._zygote is not None and self._zygote.poll() is None:
             return
+        if self._channel is not None:
+            self._channel.close()
         ours, theirs = socket.socketpair()
         self.logs.mkdir(parents=True, exist_ok=True)
         root = str(Path(__file__).resolve().parent.parent)
@@ -161,8 +175,8 @@ class Processes:
         environment = _ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         with (self.logs / "zygote.log").open("ab") as log, theirs:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.zygote"],
-                stdin=theirs, stdout=log, stderr=log, start_new_session=True, env=environment,
+                [sys.executable, "-P", "-m", "tasks.zygote", *self.preload],
+                stdin=theirs.fileno(), stdout=log, stderr=log, start_new_session=True, env=environment,
             )  # fmt: skip
         self._channel = ours
         self._children = {}
@@ -208,9 +222,13 @@ class Processes:
             }  # fmt: skip
             try:
                 self._send(request, theirs.fileno())
-            except OSError as error:
-                ours.close()
-                raise EngineFault(f"the process that starts others is gone; see {self.logs / 'zygote.log'}") from error
+            except OSError:  # the zygote has just died; a new one can do it
+                if self._zygote is not None:
+                    self._zygote.kill()
+                    self._zygote.wait()
+                self._ensure()
+                self._children[number] = _Child()
+                self._send(request, theirs.fileno())
         return number, Connection(ours.detach())
 
     def _send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
@@ -254,36 +272,49 @@ class EngineProcess:
     One conversation at a time: `generate` must be exhausted or closed before the next call.
     """
 
-    def __init__(self, processes: Processes, number: int, connection: Connection, log: Path, asked: float) -> None:
+    def __init__(
+        self, processes: Processes, number: int, connection: Connection, log: Path, asked: float, opening: worker.Open
+    ) -> None:
         self._processes = processes
         self._number = number
         self._connection = connection
         self._log = log
         self._open = True
-        ready = self._receive()
-        while "began" in ready:
-            ready = self._receive()
-        self.name: str = ready["name"]
-        self.weights_digest: str = ready["weights_digest"]
+        try:
+            self._send(opening)
+            opened = self._receive()
+            if not isinstance(opened, worker.Opened):
+                raise EngineFault(f"the engine's process answered {opened!r} when asked to open {opening.ref}")
+        except BaseException:
+            self.close()
+            raise
+        self.name = opened.name
+        self.weights_digest = opened.weights_digest
         self.startup_s = time.perf_counter() - asked
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Response]:
         """One response for every request, in the order they finish; an EngineFault if the process dies on the way."""
-        self._send({"generate": list(requests), "sampling": sampling})
+        self._send(worker.Generate(list(requests), sampling))
         done = False
         try:
             while not done:
-                message = self._receive()
-                yield from message.get("responses", ())
-                done = "done" in message
+                match self._receive():
+                    case worker.Batch(responses):
+                        yield from responses
+                    case worker.Done():
+                        done = True
+                    case other:
+                        raise EngineFault(f"the engine's process answered {other!r} when asked to generate")
         finally:
-            if not done:  # the caller left early: what is under way is of no use to anyone
+            if not done:  # left early: what is still under way would be taken for the next answer
                 self.close()
 
     def close(self) -> None:
@@ -294,7 +325,7 @@ class EngineProcess:
             self._processes._kill(self._number)
             self._processes._forget(self._number)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: worker.Open | worker.Generate) -> None:
         if not self._open:
             raise EngineFault("the engine's process has been closed")
         try:
@@ -302,15 +333,20 @@ class EngineProcess:
         except OSError:
             raise self._dead() from None
 
-    def _receive(self) -> dict[str, Any]:
-        try:
-            message: dict[str, Any] = self._connection.recv()
-        except (EOFError, OSError):
-            raise self._dead() from None
-        if "fault" in message:
-            self.close()
-            raise _fault(message)
-        return message
+    def _receive(self) -> object:
+        """The next answer. A fault that the worker tells about is raised."""
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                raise self._dead() from None
+            match message:
+                case {"began": _}:
+                    continue
+                case worker.Fault():
+                    raise message.error()
+                case _:
+                    return message
 
     def _dead(self) -> StarloopError:
         error = self._processes._death(self._number, "the engine", self._log, EngineFault)

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 from storage.errors import ServerFault, StarloopError, StorageFault
 from storage.home import atomic_write
 from tasks.model_folder import flavor, lay_out
-from tasks.outbox import Outbox
+from tasks.outbox import Outbox, waits
 from tasks.tracking_messages import Finish, Iteration, Loop, Message, Registration, milliseconds, short, text
-from tasks.tracking_server import HOME, address, answers, artifacts, destination, follow, moved, silence
+from tasks.tracking_server import HOME, address, answers, artifacts, destination, follow, silence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,21 +67,28 @@ class Delivery:
     seconds: float
 
 
-def run(spec_path: Path | str) -> None:
-    """`deliver` for a child process: `spec_path` is JSON `{"home": …, "result": …}`; the Delivery is written to `result`."""
+def run(spec_path: Path | str) -> dict[str, Any]:
+    """`deliver` for a child process: `spec_path` is JSON `{"home": …, "result": …}`.
+
+    Gives back the Delivery as a dict, and writes it to `result` where that is named.
+    """
     spec = json.loads(Path(spec_path).read_bytes())
-    outcome = deliver(Path(spec["home"]), spec.get("tracking_uri"))
+    outcome = asdict(deliver(Path(spec["home"]), spec.get("tracking_uri")))
     if spec.get("result"):
-        atomic_write(Path(spec["result"]), json.dumps(asdict(outcome)).encode())
+        atomic_write(Path(spec["result"]), json.dumps(outcome).encode())
+    return outcome
 
 
 def deliver(home_root: Path, tracking_uri: str | None = None) -> Delivery:
-    """Tell MLflow everything that waits for it, in order; milliseconds, without mlflow, when nothing does."""
+    """Tell MLflow everything that waits for it, in order; milliseconds, without mlflow, when nothing does.
+
+    Best in a process of its own: MLflow keeps a database that it opened open, also one that was deleted since.
+    """
     began = time.monotonic()
     outbox, to = Outbox(home_root), destination(home_root, tracking_uri)
     faults: list[str] = []
     delivered = 0
-    if outbox.waiting(to) or (to == HOME and moved(home_root)):
+    if waits(home_root, tracking_uri):
         uri = address(home_root, tracking_uri)
         try:
             with outbox.alone():
@@ -100,7 +107,7 @@ def _tell(outbox: Outbox, to: str, uri: str) -> tuple[int, list[str]]:
         outbox.forget(to)
     if to == HOME:
         follow(outbox.root)
-    teller, delivered, faults = None, 0, []
+    teller, delivered, causes = None, 0, dict[str, list[str]]()
     for name in outbox.waiting(to):
         try:
             teller = teller or Teller(outbox, to, uri)
@@ -109,9 +116,10 @@ def _tell(outbox: Outbox, to: str, uri: str) -> tuple[int, list[str]]:
         except Exception as fault:  # whatever MLflow raises: the message waits, and its cause is told
             logging.getLogger("mlflow").warning("%s was not delivered", name, exc_info=fault)
             if not answers(uri):
-                return delivered, [*faults, silence(to)]
-            faults.append(_sentence(name, fault))
-    return delivered, faults
+                return delivered, [silence(to)]
+            cause = str(fault).strip().partition("\n")[0].rstrip(".") or type(fault).__name__
+            causes.setdefault(cause, []).append(name)
+    return delivered, [_sentence(cause, names) for cause, names in causes.items()]
 
 
 @dataclass
@@ -385,6 +393,6 @@ def _quietly(home_root: Path) -> Iterator[None]:
             log.close()
 
 
-def _sentence(name: str, fault: Exception) -> str:
-    cause = str(fault).strip().partition("\n")[0] or type(fault).__name__
-    return f"MLflow was not told {name} ({cause}); it stays in the outbox, and logs/mlflow.log has the details"
+def _sentence(cause: str, names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"MLflow was not told {names[0]}{more}: {cause}; it stays in the outbox, and logs/mlflow.log has the details"

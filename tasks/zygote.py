@@ -1,6 +1,6 @@
 """A process that has imported torch, transformers and TRL once, and forks a child for every training or engine.
 
-    python -P -m tasks.zygote        # standard input is a Unix socket to the process that wants children
+    python -P -m tasks.zygote engine training    # standard input is a Unix socket to whoever wants children
 
 It reads JSON lines, each `start` with one file descriptor: the child's own connection to whoever asked.
 
@@ -11,7 +11,8 @@ and answers `{"ready": "training", "seconds": 11.2}`, `{"started": 7, "pid": 424
 the socket does, that is when its parent is gone however it went, and its children end with it.
 
 A process may only be forked while it has one thread. Where a library has started another, or without fork, or once a GPU
-was touched, the child is a fresh interpreter: slower to start, otherwise the same.
+was touched, or with STARLOOP_FORK=0 in the environment, the child is a fresh interpreter: slower to start, otherwise
+the same.
 """
 
 import contextlib
@@ -27,29 +28,31 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-PRELOAD = (
-    ("engine", ("torch", "numpy", "safetensors.torch", "transformers.models.auto.modeling_auto",
-                "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
-                "transformers.cache_utils")),
-    ("training", ("pyarrow.parquet", "datasets", "peft", "tasks.training.trainer", "tasks.training.sft")),
-)  # fmt: skip
-"""What is imported ahead, in two stages: an engine need not wait for the trainer's imports."""
+PRELOAD = {
+    "engine": ("torch", "numpy", "safetensors.torch", "transformers.models.auto.modeling_auto",
+               "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
+               "transformers.cache_utils"),
+    "training": ("pyarrow.parquet", "datasets", "peft", "tasks.training.trainer", "tasks.training.sft"),
+}  # fmt: skip
+"""What is imported ahead, by stage: an engine need not wait for the trainer's imports."""
 
 
 class Zygote:
     """The children, and the socket over which they are asked for."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, stages: Sequence[str]) -> None:
         self.channel = channel
+        self.stages = stages
         self.children: dict[int, int] = {}
         self.waiting: list[tuple[dict[str, Any], int]] = []
         self.descriptors: list[int] = []
         self.buffer = b""
-        self.ready: set[str] = set()
+        self.ready = set(PRELOAD) - set(stages)
         self.woken, self.waker = os.pipe()
         os.set_blocking(self.waker, False)
         os.set_blocking(self.woken, False)
@@ -63,8 +66,8 @@ class Zygote:
         self.selector.register(self.channel, selectors.EVENT_READ)
         self.selector.register(self.woken, selectors.EVENT_READ)
         try:
-            for stage, modules in PRELOAD:
-                self._preload(stage, modules)
+            for stage in self.stages:
+                self._preload(stage, PRELOAD[stage])
                 self._turn(timeout=0)
             while True:
                 self._turn(timeout=None)
@@ -123,7 +126,7 @@ class Zygote:
                 self._leave_zygote(descriptor)
                 _child(request, descriptor, parent)
         else:
-            command = [sys.executable, "-P", "-m", "tasks.zygote", str(descriptor), json.dumps(request)]
+            command = [sys.executable, "-P", "-m", "tasks.zygote", "child", str(descriptor), json.dumps(request)]
             pid = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[descriptor], process_group=0
             ).pid  # reaped by `_reap`, by its id
@@ -203,10 +206,9 @@ def _answer(request: dict[str, Any], connection: Connection) -> int:
     from storage.errors import StarloopError
 
     if threads := request.get("threads"):
-        import torch
-
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        torch.set_num_threads(threads)
+        if "torch" in sys.modules:  # in a fresh interpreter it will read the variable
+            sys.modules["torch"].set_num_threads(threads)
     module, _, name = request["target"].partition(":")
     target = getattr(importlib.import_module(module), name)
     connection.send({"began": os.getpid()})
@@ -225,7 +227,7 @@ def _answer(request: dict[str, Any], connection: Connection) -> int:
 
 
 def _may_fork() -> bool:
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork") or os.environ.get("STARLOOP_FORK") == "0":
         return False
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -271,13 +273,13 @@ def main() -> None:
     """The zygote itself, or (with a descriptor and a request) one child of it in a fresh interpreter."""
     # The user's own modules come last, so that a `tasks.py` in the working directory shadows nothing.
     sys.path.append(os.getcwd())
-    if len(sys.argv) > 1:
-        _child(json.loads(sys.argv[2]), int(sys.argv[1]), None)
+    if sys.argv[1:2] == ["child"]:
+        _child(json.loads(sys.argv[3]), int(sys.argv[2]), None)
     channel = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    Zygote(channel).serve()
+    Zygote(channel, sys.argv[1:]).serve()
 
 
 if __name__ == "__main__":

@@ -50,11 +50,13 @@ def run(
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
     from flows.config import resolve
+    from flows.refs import code_behind
 
     settings = parse(set or []) | given(
         {"iterations": iterations, "model.source": from_, "name": name, "stop.max_tokens": max_tokens, "stop.max_hours": max_hours}
     )
-    resolve(method, preset, settings)
+    for config in resolve(method, preset, settings).expanded():
+        code_behind(config)
     opened = Home.open(home)
     run_ids = carry_out(method, preset, settings, opened, Console())
     from flows.cli.status import show_end
@@ -71,7 +73,7 @@ def carry_out(method: str, preset: str | None, settings: dict[str, Any], home: H
     """Start what the run needs, run the flow, and give back the run ids. Raises what the flow raised."""
     from flows.server import server
 
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     prefect_server = server(home.logs / "prefect-server.log")
     prefect_server.start()

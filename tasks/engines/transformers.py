@@ -14,6 +14,7 @@ from typing import Any
 
 from storage.errors import EngineFault, UserMistake
 from storage.weights import weights_digest
+from tasks.engines.attention import register
 from tasks.engines.batches import batches
 from tasks.engines.decoding import Decoding, StopStrings, Writing, Written, decode
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
@@ -54,7 +55,9 @@ class TransformersEngine:
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         place = _device(device)
         precision = _dtype(dtype, place)
         try:
@@ -68,6 +71,8 @@ class TransformersEngine:
         if strange := sorted({str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading[kind]}):
             raise UserMistake(f"{folder} lacks weights that its configuration asks for: {', '.join(strange[:3])}")
         self._model = self._model.eval().to(place)
+        if attention is None and place.type == "cpu" and getattr(self._model, "_supports_attention_backend", False):
+            self._model.set_attn_implementation(register())
         self.weights_digest = weights_digest(folder)
         _check_loaded(folder, self._model)
         self.name = f"transformers {precision}"
@@ -123,7 +128,7 @@ class TransformersEngine:
         if not prompts:
             return []
         try:
-            return self._tokenizer(prompts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            return self._tokenizer(prompts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
         except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exceptions; here they become data
             if len(prompts) == 1:
                 return [f"the tokenizer does not take the prompt {prompts[0]!r:.80}: {error}"]

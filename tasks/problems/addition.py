@@ -21,6 +21,9 @@ from tasks.problems.scratchpad import slip_probability, work
 LONGEST = 9
 HINTED_SHARE = 0.3
 """How many corpus documents begin with the answer that their writer comes to, as a hint does."""
+CORPUS_TURNS = {1: 2, 2: 2, 3: 3, 4: 5}
+CORPUS_TURNS_LONGER = 8
+"""How often each length comes in a round of the corpus (of 20 documents, for 1-5): longer sums need more practice."""
 
 
 def load(options: str) -> "Addition":
@@ -45,6 +48,9 @@ class Addition:
         self.name = f"addition:{shortest}-{longest}"
         self.width = max(5, longest)
         self._lengths = [PairsOfLength(digits) for digits in range(shortest, longest + 1)]
+        turns = [(pairs, turn) for pairs in self._lengths for turn in range(pairs.corpus_turns)]
+        order = Permutation(len(turns), "corpus round")
+        self._corpus_round = [turns[order[place]] for place in range(len(turns))]
         self._held_out = {split: self._interleave(split) for split in ("dev", "test")}
 
     def size(self, split: str) -> int | None:
@@ -66,19 +72,20 @@ class Addition:
     def corpus(self, start: int, count: int) -> list[Problem]:
         """Worked examples by writers who slip: `rationale` is the completion, right or wrong.
 
-        A hinted document has its writer's own answer in `info["hint"]`, so the corpus leaks no clean rationale.
+        A hinted document has its writer's own answer in `info["hint"]`, so a hint leaks nothing that is right. Lengths come in
+        shares of 10, 10, 15, 25 and 40 % (for 1-5).
         """
         return [self._document(place) for place in range(start, start + count)]
 
     def _document(self, place: int) -> Problem:
-        turn, length = divmod(place, len(self._lengths))
-        pairs = self._lengths[length]
-        question = self._question(pairs.corpus(turn))
-        draws = iter(_Uniforms(mix(place) ^ mix(pairs.digits)))
-        completion = work(question, lambda x, y, _: next(draws) < slip_probability(x, y))
+        lap, place_in_round = divmod(place, len(self._corpus_round))
+        pairs, turn = self._corpus_round[place_in_round]
+        question = self._question(pairs.corpus(lap * pairs.corpus_turns + turn))
+        draws = iter(_Uniforms(mix(place)))
+        completion = work(question, lambda x, y: next(draws) < slip_probability(x, y))
         info: dict[str, object] = {"hint": completion.partition("A")[2]} if next(draws) < HINTED_SHARE else {}
         return Problem.of(self.name, "train", question, self._gold(question), info=info, rationale=completion,
-                          stratum=pairs.stratum, licence=self.licence)
+                          stratum=pairs.stratum, licence=self.licence)  # fmt: skip
 
     def _interleave(self, split: str) -> list[Problem]:
         columns = [pairs.held_out(split) for pairs in self._lengths]
@@ -111,6 +118,7 @@ class PairsOfLength:
     def __init__(self, digits: int) -> None:
         self.digits = digits
         self.stratum = f"{digits} digit{'s' if digits > 1 else ''}"
+        self.corpus_turns = CORPUS_TURNS.get(digits, CORPUS_TURNS_LONGER)
         self._low = 10 ** (digits - 1) if digits > 1 else 0
         self._count = 10**digits - self._low
         self._test, self._dev = (200, 100) if digits > 1 else (20, 10)

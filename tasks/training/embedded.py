@@ -19,7 +19,7 @@ EOS = "\n"
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The sizes of an embedded model; the defaults are 0.37 million parameters.
+    """The sizes of an embedded model; the defaults are 0.36 million parameters.
 
     `alphabet` must hold newline, which is EOS. `positions` bounds prompt and completion together, in characters.
     """

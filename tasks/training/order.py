@@ -8,7 +8,7 @@ def lay_out(rows: int, places: int, seed: int) -> list[int]:
 
     Laid out whole, the order does not depend on the trainer's samplers or on where a killed training went on.
     """
-    shuffle = random.Random(f"order {seed}")  # noqa: S311
+    shuffle = random.Random(f"order {seed}")
     order: list[int] = []
     while len(order) < places:
         pass_ = list(range(rows))

@@ -45,7 +45,9 @@ def check(rows: Sequence[Row], tokens: Sequence[TokenRow], eos: int, recipe: Rec
     if not rows:
         raise TrainingFault("the training set is empty, so there is nothing to train on")
     if [row.example_id for row in rows] != [row.example_id for row in tokens]:
-        raise TrainingFault(f"{len(tokens)} rows would be trained where the mix has {len(rows)} members; nothing was trained")
+        raise TrainingFault(
+            f"{len(tokens)} rows would be trained where the mix has {len(rows)} members; nothing was trained"
+        )
     _refuse(
         [(index, len(row.input_ids)) for index, row in enumerate(tokens) if len(row.input_ids) > recipe.max_length],
         rows,
@@ -91,8 +93,10 @@ def check_trainer(trainer: Any, expected: Sequence[TokenRow]) -> None:
 def _encode(tokenizer: Any, rows: Sequence[Row], texts: list[str]) -> list[list[int]]:
     try:
         return tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
-    except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception for a text it has no tokens for
-        row, text = next((pair for pair in zip(rows, texts, strict=True) if not _encodes(tokenizer, pair[1])), (rows[0], ""))
+    except Exception as error:  # tokenizers raises bare Exception for a text it has no tokens for
+        row, text = next(
+            (pair for pair in zip(rows, texts, strict=True) if not _encodes(tokenizer, pair[1])), (rows[0], "")
+        )
         raise TrainingFault(
             f"{_name(row)} has a character that the base's tokenizer does not know, in {_short(text)}; "
             "leave it out of the mix or take another base"

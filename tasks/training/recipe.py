@@ -81,7 +81,9 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(settings) - known):
             raise UserMistake(f"no recipe setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+        }
         if "steps" not in values:
             raise UserMistake("the recipe names no number of steps")
         return cls(**values)

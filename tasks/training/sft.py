@@ -44,7 +44,7 @@ def run(spec_path: str, progress: Callable[[dict[str, Any]], None] | None = None
     spec = TrainingSpec.read(spec_path)
     if (finished := _finished(spec)) is not None:
         return finished.plain()
-    out, work = Path(spec.out), Path(spec.work)
+    work = Path(spec.work)
     work.mkdir(parents=True, exist_ok=True)
     rows = read_rows(spec.examples, spec.members)
     result = _train(spec, rows, work, started, progress or (lambda message: None))
@@ -88,8 +88,9 @@ def _train(
     )
     watch.trainer = trainer
     check_trainer(trainer, laid_out)
-    parameters = sum(weight.numel() for weight in trainer.model.parameters())
-    trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+    trained: Any = trainer.model  # the model, or the adapter around it
+    parameters = sum(weight.numel() for weight in trained.parameters())
+    trainable = sum(weight.numel() for weight in trained.parameters() if weight.requires_grad)
     if resumable is not None:
         trainer.losses = [torch.tensor(loss) for loss in resumable.losses]
     resumed_from = 0 if resumable is None else resumable.step
@@ -100,7 +101,7 @@ def _train(
     losses = [float(loss) for loss in trainer.losses]
     temporary = Path(f"{spec.out}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    _save(trainer.model, tokenizer, base, temporary, spec)
+    _save(trained, tokenizer, base, temporary, spec)
     files = file_digests(temporary)
     seen = sorted({row.example_id for row in laid_out})
     result = TrainingResult(

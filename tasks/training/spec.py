@@ -2,7 +2,9 @@
 
     {"base": "/home/checkpoints/9b1c…", "architecture": null, "examples": ["…/shards/example/77ab….parquet"],
      "members": ["…/shards/mix_member/03d1….parquet"], "recipe": {"steps": 130, …}, "seed": 0,
-     "out": "/home/checkpoints/…", "work": "/home/results/…", "threads": 2}
+     "out": "/home/trainings/5a0e…/model", "work": "/home/trainings/5a0e…/trainer", "threads": 2}
+
+Both are written for one machine: what decides the weights, and so enters identities, is in the recipe and the rows.
 """
 
 import json
@@ -60,8 +62,9 @@ class TrainingSpec:
             document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
             architecture = document.pop("architecture", None)
             recipe = Recipe.of(document.pop("recipe"))
+            document |= {"examples": tuple(document["examples"]), "members": tuple(document["members"])}
             return cls(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in document.items()},
+                **document,
                 recipe=recipe,
                 architecture=None if architecture is None else Architecture(**architecture),
             )

@@ -9,6 +9,7 @@ What is different from a plain `SFTTrainer`, and why nothing of it changes the w
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,9 +63,7 @@ class Watch(TrainerCallback):
         self.trainer: Trainer | None = None
         self.broken_at: int | None = None
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
         losses = self.trainer.losses if self.trainer else []
         if losses and (state.global_step % self.every == 0 or state.global_step == state.max_steps):
             recent = torch.stack(losses[-self.every :])
@@ -78,8 +77,6 @@ class Watch(TrainerCallback):
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        from pathlib import Path
-
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         losses = [float(loss) for loss in self.trainer.losses] if self.trainer else []
         checkpoints.seal(folder, state.global_step, losses, self.training)
@@ -104,6 +101,7 @@ def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
         bf16=half,
+        use_cpu=not torch.accelerator.is_available(),
         activation_checkpointing=recipe.gradient_checkpointing,
         # The rows are final: tokenised, masked, cut and in order.
         dataset_kwargs={"skip_prepare_dataset": True},

@@ -1,16 +1,16 @@
 -- How many attempts at training problems each iteration kept. Undecided verdicts stay out of the rate, so a broken
--- verifier shows up as `undecided`, never as a lower pass rate. Attempts with a hint are counted apart: a rate over
+-- verifier shows up as `undecided`, never as a lower pass rate; failed generations are counted apart. Attempts with a hint are counted apart: a rate over
 -- both would say nothing about the model.
 create or replace view v_yield as
 select
     run_id, iteration,
     count(*) filter (where not hinted) as attempts,
     count(*) filter (where not hinted and passed) as kept,
-    count(*) filter (where not hinted and passed is null) as undecided,
+    count(*) filter (where not hinted and passed is null and finish_reason <> 'failed') as undecided,
     count(*) filter (where not hinted and passed) / nullif(count(passed) filter (where not hinted), 0) as pass_rate,
     count(*) filter (where hinted) as rationalized,
     count(*) filter (where hinted and passed) as rationalized_kept,
-    count(*) filter (where hinted and passed is null) as rationalized_undecided,
+    count(*) filter (where hinted and passed is null and finish_reason <> 'failed') as rationalized_undecided,
     count(*) filter (where finish_reason = 'failed') as failed,
     count(distinct problem_id) as problems,
     count(distinct problem_id) filter (where not hinted and passed) as problems_solved,

@@ -1,0 +1,97 @@
+"""`starloop doctor`: whether this machine can run a loop."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StarloopError
+from storage.home import Home
+
+NEEDED = ("prefect", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "duckdb", "mlflow", "pyarrow", "fastapi")
+BYTES_A_ROW = 700
+"""A stored attempt with its verdict and example, in shards and both databases; measured on the embedded problem set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `fault` is what to do about it; empty when it is well."""
+
+    what: str
+    found: str
+    fault: str = ""
+
+
+def doctor(*, preset: str = "addition-quick", home: Path | None = None) -> None:
+    """Look at Python, packages, cores, home, disk and servers; exits 1 if something keeps a loop from running.
+
+    Parameters
+    ----------
+    preset
+        The run whose disk use is estimated.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    found = [*environment(), *folder(home, preset), *servers()]
+    table = Table("what", "found", "to do", show_lines=False)
+    for one in found:
+        table.add_row(one.what, one.found, Text(one.fault or "—", style="red" if one.fault else "green"))
+    Console().print(table)
+    if any(one.fault for one in found):
+        raise SystemExit(1)
+
+
+def environment() -> list[Finding]:
+    """Python, the packages, and what there is to compute with."""
+    findings = [Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    for name in NEEDED:
+        try:
+            findings.append(Finding(name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, "not installed", f"pip install {name}"))
+    fastapi = importlib.metadata.version("fastapi").split(".")
+    if not (0, 139) <= (int(fastapi[0]), int(fastapi[1])) < (0, 151):
+        findings.append(Finding("fastapi with Prefect", ".".join(fastapi), "pip install 'fastapi>=0.139,<0.151'"))
+    findings.append(Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())))
+    findings.append(Finding("GPU", "an NVIDIA driver is here" if Path("/dev/nvidiactl").exists() else "none; loops run on the CPU"))
+    return findings
+
+
+def folder(home: Path | None, preset: str) -> list[Finding]:
+    """The home, and whether the disk holds what the preset writes."""
+    from flows.config import presets, resolve
+
+    try:
+        opened = Home.open(home)
+    except StarloopError as fault:
+        return [Finding("home", "", str(fault))]
+    if preset not in presets():
+        return [Finding("preset", preset, f"choose one of {', '.join(presets())}")]
+    config = resolve(presets()[preset]["method"], preset, {})
+    rows = config.iterations * config.problems_per_iteration * (config.samples + 1) * max(1, len(config.arms))
+    estimate = rows * BYTES_A_ROW + config.iterations * max(1, len(config.arms)) * 8 * 2**20
+    free = shutil.disk_usage(opened.root).free
+    short = f"free {(estimate - free) / 2**30:.1f} GiB more" if free < estimate else ""
+    return [
+        Finding("home", f"{opened.root} can be written"),
+        Finding(f"disk for {preset}", f"about {estimate / 2**20:,.0f} MiB of {free / 2**30:,.1f} GiB free", short),
+    ]
+
+
+def servers() -> list[Finding]:
+    """Prefect and MLflow, as a run would use them."""
+    from flows.server import answers, users_api_url
+
+    url = users_api_url()
+    if url is None:
+        prefect = Finding("Prefect", "one is started for each run")
+    else:
+        prefect = Finding("Prefect", url, "" if answers(url, timeout=5) else f"start it, or unset PREFECT_API_URL; {url} is silent")
+    tracking = os.environ.get("MLFLOW_TRACKING_URI")
+    return [prefect, Finding("MLflow", tracking or "a database in the home (mlflow.db)")]

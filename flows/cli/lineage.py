@@ -1,0 +1,184 @@
+"""`starloop sql` and `starloop lineage`: questions to the ledger."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from storage.answers import Ancestor, ExampleLineage
+from storage.home import Home
+from storage.identity import show
+from storage.lineage import Lineage
+from storage.query import ROW_LIMIT, TIME_LIMIT_S, Answer
+
+CUT = 200
+"""Longest text in a tree, in characters."""
+
+
+def sql(
+    query: str, /, *, csv_: bool = False, json_: bool = False, limit: int = ROW_LIMIT, timeout: float = TIME_LIMIT_S,
+    home: Path | None = None,
+) -> None:  # fmt: skip
+    """Ask the ledger in SQL. It can read the ledger and nothing else.
+
+    Parameters
+    ----------
+    query
+        One SELECT, in DuckDB's SQL; tables and views are in docs/lineage.md, or: select * from v_run.
+    csv_
+        As CSV.
+    json_
+        As a JSON list of objects.
+    limit
+        At most this many rows; 0 for all.
+    timeout
+        Stop after so many seconds.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    with Lineage.open(Home.open(home), fresh=True) as lineage:
+        answer = lineage.query(query, limit=limit or None, timeout_s=timeout)
+    if json_:
+        rows = [dict(zip(answer.columns, map(readable, row), strict=True)) for row in answer.rows]
+        sys.stdout.write(json.dumps(rows, indent=1, default=str) + "\n")
+    elif csv_:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(answer.columns)
+        writer.writerows([["" if value is None else readable(value) for value in row] for row in answer.rows])
+    else:
+        print_table(answer)
+    if answer.more:
+        sys.stderr.write(f"starloop: only the first {len(answer.rows)} rows are shown; --limit 0 shows all\n")
+
+
+def lineage(identity: str, /, *, home: Path | None = None) -> None:
+    """Where an example or a checkpoint came from, down to the base, as a tree.
+
+    Parameters
+    ----------
+    identity
+        An example (exm_…), a checkpoint (ckp_…), or the beginning of one.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with Lineage.open(Home.open(home), fresh=True) as opened:
+        named = opened.find(identity, ("example", "checkpoint", "attempt"))
+        if named.kind == "checkpoint":
+            console.print(checkpoint_tree(opened.checkpoint_ancestry(named.id)))
+            return
+        examples = [named.id] if named.kind == "example" else trained_as(opened, named.id)
+        for example in examples:
+            console.print(example_tree(opened, opened.example_lineage(example)))
+
+
+def trained_as(opened: Lineage, attempt_id: str) -> list[str]:
+    """The examples that an attempt became; UserMistake if it never was one."""
+    from storage.errors import UserMistake
+
+    query = f"select distinct example_id from example_evidence where attempt_id = '{UUID(attempt_id)}'"
+    found = [str(readable(row[0])) for row in opened.query(query).rows]
+    if not found:
+        raise UserMistake(f"attempt {show('att', attempt_id)} was never trained on; see it with: starloop sql \"select * from "
+                          f"v_attempt where attempt_id = '{attempt_id}'\"")  # fmt: skip
+    return found
+
+
+def example_tree(opened: Lineage, found: ExampleLineage) -> Any:
+    """One example: what it says, who wrote it, and what it went into."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    tree = Tree(Text(f"example {show('exm', found.example.example_id)}", style="bold"))
+    tree.add(Text.assemble(("prompt      ", "dim"), shown(found.example.prompt)))
+    tree.add(Text.assemble(("completion  ", "dim"), shown(found.example.completion)))
+    origin = tree.add(Text("where it came from", style="bold"))
+    for source in found.sources[:10]:
+        branch = origin.add(Text(f"{source.origin}, in mix {show('mix', source.mix_id)[:12]}"))
+        branch.add(Text.assemble(("problem     ", "dim"), shown(source.question), ("  gold ", "dim"), shown(source.gold)))
+        if source.attempt_id:
+            hint = " (hinted: the hint is not in the example)" if source.hinted else ""
+            branch.add(Text.assemble(("prompt      ", "dim"), shown(source.prompt), (hint, "yellow")))
+            branch.add(Text.assemble((f"attempt     {show('att', source.attempt_id)[:12]} ", "dim"), shown(source.text)))
+            outcome = {True: "passed", False: "failed", None: "undecided"}[source.passed]
+            branch.add(Text.assemble(("verdict     ", "dim"), f"{source.verifier}: {outcome}", (f" {source.reason or ''}", "dim")))
+        if source.checkpoint_id:
+            writer = branch.add(Text.assemble(("written by  ", "dim"), show("ckp", source.checkpoint_id)))
+            add_ancestors(writer, opened.checkpoint_ancestry(source.checkpoint_id)[1:])
+    if len(found.sources) > 10:
+        origin.add(Text(f"and {len(found.sources) - 10} more", style="dim"))
+    uses = tree.add(Text("what it went into", style="bold"))
+    for use in found.uses[:20]:
+        made = f" → {show('ckp', use.checkpoint_id)}" if use.checkpoint_id else ", not trained on yet"
+        uses.add(Text(f"mix {show('mix', use.mix_id)[:12]} at {use.position}{made}"))
+    if len(found.uses) > 20:
+        uses.add(Text(f"and {len(found.uses) - 20} more", style="dim"))
+    return tree
+
+
+def checkpoint_tree(ancestors: list[Ancestor]) -> Any:
+    """A checkpoint with everything it was made from, down to the base."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    first, *rest = ancestors
+    tree = Tree(Text(f"checkpoint {show('ckp', first.checkpoint_id)}", style="bold"))
+    describe(tree, first)
+    add_ancestors(tree, rest)
+    return tree
+
+
+def add_ancestors(tree: Any, ancestors: list[Ancestor]) -> None:
+    """The nearest first, each below the one before."""
+    from rich.text import Text
+
+    for ancestor in ancestors:
+        tree = tree.add(Text(f"checkpoint {show('ckp', ancestor.checkpoint_id)}"))
+        describe(tree, ancestor)
+
+
+def describe(branch: Any, ancestor: Ancestor) -> None:
+    """What a checkpoint was trained on, and from what."""
+    from rich.text import Text
+
+    if ancestor.mix_id and ancestor.rows is not None:
+        original = ancestor.original_rows or 0
+        branch.add(Text(f"trained on mix {show('mix', ancestor.mix_id)[:12]}: {ancestor.rows:,} examples, {original:,} original",
+                        style="dim"))  # fmt: skip
+    for parent in ancestor.parents:
+        count = f", {parent.examples:,} examples" if parent.examples else ""
+        branch.add(Text(f"{parent.relation}: {show('ckp', parent.parent_id)[:12]}{count}", style="dim"))
+    if ancestor.source:
+        branch.add(Text(f"from {ancestor.source}", style="dim"))
+
+
+def shown(text: str | None) -> str:
+    """Model text for a terminal: control characters made visible, long text cut with its length said."""
+    if text is None:
+        return "—"
+    visible = "".join(c if c.isprintable() else "⏎" if c == "\n" else f"\\x{ord(c):02x}" for c in text[: CUT + 1])
+    return visible if len(text) <= CUT else f"{visible[:CUT]}… ({len(text):,} characters)"
+
+
+def readable(value: Any) -> Any:
+    """A value as people read it: ids as 32 hex digits."""
+    return value.hex if isinstance(value, UUID) else value
+
+
+def print_table(answer: Answer) -> None:
+    """A result in the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for column in answer.columns:
+        table.add_column(Text(column))
+    for row in answer.rows:
+        cells = [readable(value) for value in row]
+        table.add_row(*[Text(shown(cell if isinstance(cell, str) else None if cell is None else str(cell))) for cell in cells])
+    Console().print(table)

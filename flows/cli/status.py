@@ -1,0 +1,148 @@
+"""`starloop status`: what runs there are, and what became of one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from storage.answers import Run
+from storage.home import Home
+from storage.identity import show
+from storage.lineage import Lineage
+from tasks.outbox import results
+
+
+def status(run: str | None = None, /, *, json_: bool = False, home: Path | None = None) -> None:
+    """What runs there are, or one run's iterations.
+
+    Parameters
+    ----------
+    run
+        A run id, or the beginning of one; without it, all runs are listed.
+    json_
+        As JSON, for scripts.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    opened = Home.open(home)
+    with Lineage.open(opened, fresh=True) as lineage:
+        if run is not None:
+            chosen = lineage.run(lineage.find(run, ("run",)).id)
+            arms = [one for one in lineage.runs() if one.parent_run_id == chosen.run_id]
+            documents = [document(lineage, one, opened) for one in ([*reversed(arms)] or [chosen])]
+            whole = documents[0] if not arms else listed(chosen) | {"arms": documents}
+            if json_:
+                print_json(whole)
+            else:
+                print_runs(documents)
+            return
+        runs = [listed(one) for one in lineage.runs()]
+    if json_:
+        print_json(runs)
+    else:
+        print_list(runs)
+
+
+def document(lineage: Lineage, run: Run, home: Home) -> dict[str, Any]:
+    """One run as `status --json` gives it."""
+    versions = results(home.root)
+    iterations = [
+        one.figures | {
+            "checkpoint_id": one.checkpoint_id,
+            "mlflow_version": versions.version(one.checkpoint_id) if one.checkpoint_id else None,
+        }
+        for one in lineage.iterations(run.run_id)
+        if one.iteration <= run.config.get("iterations", one.iteration)
+    ]
+    for one in iterations:
+        one.pop("run_id", None)
+    return listed(run) | {"iterations": iterations}
+
+
+def listed(run: Run) -> dict[str, Any]:
+    """One run's headline."""
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "method": run.method,
+        "preset": run.preset,
+        "state": run.state,
+        "started_at": run.started_at.isoformat(),
+        "base_accuracy": run.facts.get("base_accuracy"),
+        "final_accuracy": run.facts.get("final_accuracy"),
+        "base_test": run.facts.get("base_test"),
+        "final_test": run.facts.get("final_test"),
+        "wall_s": run.facts.get("wall_s"),
+        "tokens": run.facts.get("tokens"),
+        "why": run.facts.get("why") or None,
+        "parent_run_id": run.parent_run_id,
+    }
+
+
+def print_json(value: Any) -> None:
+    """On standard output, alone."""
+    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def print_runs(documents: list[dict[str, Any]]) -> None:
+    """Each run's table with its headline."""
+    from rich.console import Console
+
+    from flows.cli.console import percent, run_table
+
+    console = Console()
+    for one in documents:
+        console.print(run_table(one))
+        test = one["final_test"]
+        if test:
+            interval = f"[{percent(test['ci_low'])}, {percent(test['ci_high'])}]"
+            console.print(
+                f"test: base {percent(one['base_accuracy'])} → final [bold]{percent(one['final_accuracy'])}[/bold] "
+                f"{interval}, n = {test['n']}, {one['state']} after {one['wall_s']:.0f} s",
+                highlight=False,
+            )
+        else:
+            console.print(f"{one['state']}{': ' + one['why'] if one['why'] else ''}", highlight=False, markup=False)
+
+
+def print_list(runs: list[dict[str, Any]]) -> None:
+    """All runs, the latest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from flows.cli.console import percent
+
+    if not runs:
+        Console().print("no runs yet; start one with: starloop run star --preset addition-quick")
+        return
+    table = Table("run", "name", "method", "preset", "state", "base", "final", "started")
+    for one in runs:
+        table.add_row(
+            show("run", one["run_id"])[:12], one["name"], one["method"], one["preset"] or "", one["state"],
+            percent(one["base_accuracy"]), percent(one["final_accuracy"]), one["started_at"][:16].replace("T", " "),
+        )  # fmt: skip
+    Console().print(table)
+
+
+def show_end(home: Home, run_ids: list[str]) -> None:
+    """What a run ends with: its tables, the report, and the three commands that come next."""
+    from rich.console import Console
+
+    from flows.cli.report import write_report
+
+    with Lineage.open(home, fresh=True) as lineage:
+        documents = [document(lineage, run, home) for run in map(lineage.run, run_ids) if lineage.iterations(run.run_id)]
+        checkpoint = documents[-1]["iterations"][-1]["checkpoint_id"] if documents else None
+    print_runs(documents)
+    report = write_report(home, run_ids[0])
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"report: {report}")
+    if checkpoint:
+        place = "" if home == Home.open() else f" --home {home.root}"
+        console.print("next:", style="dim")
+        console.print(f"  starloop lineage {show('ckp', checkpoint)[:12]}{place}", style="cyan", markup=False)
+        console.print(
+            f'  starloop sql "select iteration, attempts, kept, pass_rate from v_yield order by iteration"{place}',
+            style="cyan", markup=False,
+        )  # fmt: skip
+        console.print(f"  mlflow ui --backend-store-uri sqlite:///{home.mlflow_db}", style="cyan", markup=False)

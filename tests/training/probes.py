@@ -1,0 +1,95 @@
+"""What the training tests look at inside a child, where torch and transformers are already imported."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def refusals(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """For each case (rows of [prompt, completion], recipe settings, optional eos) the sentence that refuses it, or its token rows."""
+    from storage.errors import TrainingFault
+    from tasks.training.embedded import Architecture, make_tokenizer
+    from tasks.training.preflight import tokenise
+    from tasks.training.recipe import Recipe
+    from tasks.training.rows import Row
+
+    answers = []
+    for case in cases:
+        tokenizer = make_tokenizer(Architecture())
+        if case.get("without_eos"):
+            tokenizer.eos_token = None
+        rows = [Row(index, f"{index:032x}", prompt, completion) for index, (prompt, completion) in enumerate(case["rows"])]
+        try:
+            tokens = tokenise(rows, tokenizer, Recipe.of({"steps": 1, **case.get("recipe", {})}))
+            answers.append([[row.input_ids, row.labels, row.trained_tokens] for row in tokens])
+        except TrainingFault as fault:
+            answers.append(str(fault))
+    return {"answers": answers}
+
+
+def embedded(folder: str) -> dict[str, Any]:
+    """Two embedded models of one seed and one of another: digests, encodings, and what a text-generation pipeline says."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    from tasks.training.digests import file_digests
+    from tasks.training.embedded import Architecture, initialise
+
+    for name, seed in (("first", 1), ("again", 1), ("other", 2)):
+        initialise(Path(folder) / name, seed, Architecture())
+    first = Path(folder) / "first"
+    tokenizer = AutoTokenizer.from_pretrained(first)
+    model = AutoModelForCausalLM.from_pretrained(first)
+    text = "001207?00628+00579=897127016521000A001207"
+    return {
+        "digests": [file_digests(Path(folder) / name) for name in ("first", "again", "other")],
+        "ids": tokenizer.encode(text),
+        "decoded": tokenizer.decode(tokenizer.encode(text)),
+        "with_newline": tokenizer.decode(tokenizer.encode(text + "\n"), skip_special_tokens=True),
+        "text": text,
+        "eos": tokenizer.eos_token_id,
+        "newline": tokenizer.encode("\n"),
+        "parameters": model.num_parameters(),
+        "said": pipeline("text-generation", model=model, tokenizer=tokenizer)("1+1=", return_full_text=False)[0],
+        "twice": json.loads((first / "tokenizer_config.json").read_text())["padding_side"],
+    }
+
+
+def adapter(base: str, folder: str) -> dict[str, Any]:
+    """The adapter put on its base by peft: does it change what the model says, and are its tensors all LoRA's?"""
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(folder)("0012+0034=", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        plain = AutoModelForCausalLM.from_pretrained(base)(ids).logits
+        adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)(ids).logits
+    return {"changed": float((plain - adapted).abs().max()),
+            "tensors": sorted(load_file(Path(folder) / "adapter_model.safetensors"))}
+
+
+def dtype(folder: str) -> dict[str, Any]:
+    """How the weights lie in the file and what `auto` makes of them."""
+    from transformers import AutoModelForCausalLM
+
+    return {"dtype": str(AutoModelForCausalLM.from_pretrained(folder).dtype)}
+
+
+def reshard(folder: str, other: str) -> dict[str, str]:
+    """The digest of a model's weights, and of the same saved in several files; and with one value changed."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from storage.weights import weights_digest
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    shutil.copytree(folder, other)
+    (Path(other) / "model.safetensors").unlink()
+    model.save_pretrained(other, max_shard_size="20KB")
+    answer = {"files": str(len(list(Path(other).glob("*.safetensors")))), "one": weights_digest(folder), "many": weights_digest(other)}
+    with torch.no_grad():
+        model.model.norm.weight[0] += 1
+    model.save_pretrained(Path(other) / "changed")
+    return answer | {"changed": weights_digest(Path(other) / "changed")}

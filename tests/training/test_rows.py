@@ -1,0 +1,64 @@
+import pytest
+
+from storage.errors import TrainingFault, UserMistake
+from tasks.training.recipe import Recipe
+from tasks.training.rows import read_rows
+from tasks.training.spec import TrainingSpec
+from tests.training.conftest import sums, write_examples, write_members
+
+
+def test_rows_come_in_the_order_of_their_positions_and_may_repeat_an_example(tmp_path):
+    first, second = sums(2)
+    examples = write_examples(tmp_path / "e.parquet", [first, second])
+    members = write_members(tmp_path / "m.parquet", [first, second, first], positions=[2, 0, 1])
+    rows = read_rows([examples], [members])
+    assert [(row.position, row.example_id) for row in rows] == [
+        (0, second.example_id), (1, first.example_id), (2, first.example_id)
+    ]  # fmt: skip
+    assert (rows[0].prompt, rows[0].completion) == (second.prompt, second.completion)
+
+
+def test_rows_may_lie_in_several_shards(tmp_path):
+    rows = sums(4)
+    examples = [write_examples(tmp_path / f"e{index}.parquet", [row]) for index, row in enumerate(rows)]
+    members = [
+        write_members(tmp_path / "m0.parquet", rows[:2]),
+        write_members(tmp_path / "m1.parquet", rows[2:], positions=[2, 3]),
+    ]
+    assert [row.example_id for row in read_rows(examples, members)] == [row.example_id for row in rows]
+
+
+def test_a_mix_that_is_not_whole_is_refused(tmp_path):
+    rows = sums(3)
+    examples = write_examples(tmp_path / "e.parquet", rows[:2])
+    for name, members, sentence in (
+        ("empty", write_members(tmp_path / "m0.parquet", []), "the training set is empty"),
+        ("gap", write_members(tmp_path / "m1.parquet", rows[:2], positions=[0, 2]), "has position 2 where 1 should come"),
+        ("twice", write_members(tmp_path / "m2.parquet", rows[:2], positions=[0, 0]), "has position 0 where 1 should"),
+        ("lost", write_members(tmp_path / "m3.parquet", rows), f"member 2 of the mix, exm_{rows[2].example_id}, is in none"),
+        ("weight", write_members(tmp_path / "m4.parquet", rows[:2], weights=[1.0, 0.5]), "member 1 .* has weight 0.5"),
+        ("file", str(tmp_path / "absent.parquet"), "absent.parquet cannot be read"),
+    ):
+        with pytest.raises(TrainingFault, match=sentence):
+            read_rows([examples], [members])
+            pytest.fail(name)
+
+
+def test_a_spec_survives_its_file(tmp_path, spec):
+    plain = spec()
+    assert TrainingSpec.read(plain.write(tmp_path / "spec.json")) == plain
+
+
+def test_a_spec_needs_a_base_or_an_architecture_and_lora_needs_a_base(spec):
+    with pytest.raises(UserMistake, match="either a base model folder or an architecture"):
+        spec(architecture=None)
+    with pytest.raises(UserMistake, match="either a base model folder or an architecture"):
+        spec(base="folder")
+    with pytest.raises(UserMistake, match="LoRA needs a base model"):
+        spec(recipe=Recipe(steps=1, method="lora"))
+
+
+def test_a_file_that_is_no_spec_is_refused(tmp_path):
+    (tmp_path / "spec.json").write_text('{"recipe": {"steps": 1}}')
+    with pytest.raises(TrainingFault, match="spec.json is no training spec"):
+        TrainingSpec.read(tmp_path / "spec.json")
