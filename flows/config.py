@@ -50,6 +50,7 @@ class TrainingConfig(Settings):
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: Annotated[tuple[float, float], Field(description="AdamW's two decay rates")] = (0.9, 0.999)
     max_length: Annotated[int, Field(ge=1, description="longest row in tokens; a longer one is refused, not cut")] = 512
     method: Literal["full", "lora"] = "full"
     lora_rank: Count = 16
@@ -78,6 +79,9 @@ class ModelConfig(Settings):
     layers: Count = 3
     heads: Count = 4
     mlp: Count = 288
+    positions: Annotated[int, Field(ge=1, description="longest prompt and completion together, in characters")] = 128
+    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    initializer_range: Annotated[float, Field(gt=0, description="spread of the fresh weights")] = 0.02
     corpus_documents: Annotated[int, Field(ge=1, description="worked examples the embedded base is pre-trained on")] = 20_000
     pretraining: TrainingConfig = TrainingConfig(steps=800)
 

@@ -66,8 +66,8 @@ class Steps:
             return self._stored_checkpoint(model.source)
         corpus = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
         documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
-        architecture = Architecture(hidden=model.hidden, layers=model.layers, heads=model.heads, mlp=model.mlp)
-        return self._train(0, "pre-train", None, architecture, documents, model.pretraining, model.pretraining.steps, model.seed)
+        sizes = model.model_dump(include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"})
+        return self._train(0, "pre-train", None, Architecture(**sizes), documents, model.pretraining, model.pretraining.steps, model.seed)
 
     def problems(self, iteration: int) -> Manifest:
         """The training problems of an iteration: the next ones of the stream, or the same again."""

@@ -257,4 +257,3 @@ def _stands(step: StepCommit, known: dict[str, Any] | None) -> bool:
 
 def _named(manifest: Manifest) -> dict[str, Any]:
     return {"table": manifest.table, "shards": list(manifest.shards), "rows": manifest.rows}
-

@@ -213,7 +213,9 @@ class Lineage:
     def _read(self, record: type[R], source: str, where: str, given: list[Any], order: str) -> list[R]:
         """The rows of a view or table as records: the record's fields are the columns."""
         names = ", ".join(field.name for field in fields(record))  # type: ignore[arg-type]
-        return [record(*row) for row in self._rows(f"select {names} from {source} where {where} order by {order}", given)]
+        return [
+            record(*row) for row in self._rows(f"select {names} from {source} where {where} order by {order}", given)
+        ]
 
     def _rows(self, query: str, given: list[Any]) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(query, given)

@@ -37,6 +37,7 @@ IDENTIFIED = frozenset(table for table, key in KEYS.items() if len(key) == 1)
 
 _BATCH_BYTES = 128 * 2**20
 _BATCH_EVENTS = 1000
+_BATCH_ROWS = 500_000
 
 
 def replay(connection: duckdb.DuckDBPyConnection, events: Iterable[Event], shards: Shards) -> int:
@@ -67,11 +68,14 @@ def manifests(payload: Mapping[str, Any]) -> Iterator[tuple[str, str, Manifest]]
 
 def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
     batch: list[Event] = []
+    rows = 0
     for event in events:
         batch.append(event)
-        if len(batch) == _BATCH_EVENTS:
+        if event.kind == STEP_COMMITTED:
+            rows += sum(manifest.rows for direction, _, manifest in manifests(event.payload) if direction == "output")
+        if len(batch) == _BATCH_EVENTS or rows >= _BATCH_ROWS:
             yield batch
-            batch = []
+            batch, rows = [], 0
     if batch:
         yield batch
 

@@ -128,9 +128,7 @@ class Shards:
             return digest
         sink = pa.BufferOutputStream()
         # Page checksums let any reader notice damage; statistics on random ids would only cost space.
-        pq.write_table(
-            columns, sink, compression="zstd", write_statistics=False, write_page_checksum=True
-        )
+        pq.write_table(columns, sink, compression="zstd", write_statistics=False, write_page_checksum=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, memoryview(sink.getvalue()))
         return digest

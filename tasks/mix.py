@@ -99,12 +99,13 @@ def mix(
 
 @cached_task("collect", template=template_text)
 def collect(problems: Manifest, template: str, origin: str, answers_only: bool, seed: int, runtime: Runtime) -> Output:
-    """A training set from problems as they came: worked examples (a corpus), or with `answers_only` their bare gold answers."""
+    """A training set from problems as they came: worked examples (a corpus), or with `answers_only` their bare gold answers.
+
+    What a corpus says twice is trained on twice: how often something is written is part of what it teaches.
+    """
     rows = runtime.shards.read(problems, Problem)
     candidates = documents(template, rows, origin, answers_only=answers_only)
-    kept = _unique(candidates)
-    accounting = Accounting(asked=len(rows), ok=len(kept), rejected=len(rows) - len(kept))
-    return compose(kept, candidates, accounting, seed, runtime)
+    return compose(candidates, candidates, Accounting(asked=len(rows), ok=len(rows)), seed, runtime)
 
 
 def documents(template: str, problems: list[Problem], origin: str, *, answers_only: bool = False) -> list[Candidate]:
@@ -134,8 +135,8 @@ def compose(members: list[Candidate], evidence: list[Candidate], accounting: Acc
     write = runtime.shards.write
     return Output(
         {
-            "examples": write("example", [one.example for one in order]),
-            "evidence": write("example_evidence", [one.evidence for one in evidence]),
+            "examples": write("example", {one.example.example_id: one.example for one in order}.values()),
+            "evidence": write("example_evidence", dict.fromkeys(one.evidence for one in evidence)),
             "members": write("mix_member", rows),
             "mix": write("mix", [summary]),
         },

@@ -13,13 +13,17 @@ CORPUS = "corpus"
 
 @cached_task("problems", source=problems_code)
 def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtime: Runtime) -> Output:
-    """`count` problems from position `start`, one shard a cell of at most `cell_rows`; one that comes twice is given once.
+    """`count` problems from position `start`, one shard a cell of at most `cell_rows`.
 
+    A problem that comes twice is given once; a corpus keeps what it says twice.
     Raises UserMistake when the split has none there.
     """
     problem_set = load(source)
-    given = problem_set.corpus(start, count) if split == CORPUS else problem_set.take(split, start, count)
-    rows = list({problem.problem_id: problem for problem in given}.values())
+    if split == CORPUS:
+        rows = given = problem_set.corpus(start, count)
+    else:
+        given = problem_set.take(split, start, count)
+        rows = list({problem.problem_id: problem for problem in given}.values())
     if not rows:
         raise UserMistake(
             f"{source} has no {split} problems from position {start} on; ask for fewer, or name a set that has some"

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-STEPS_AHEAD = 128
-"""Room for so many tokens is made at once."""
+STEPS_AHEAD = 256
+"""Room for so many tokens at most is made at once."""
 
 
-def new_cache(config: Any) -> Any:
-    """A DynamicCache for this model's configuration whose plain attention layers grow in place."""
+def new_cache(config: Any, tokens: int) -> Any:
+    """A DynamicCache for this model's configuration whose plain attention layers grow in place, up to `tokens`."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
     cache = DynamicCache(config=config)
     growing = growing_layer()
-    cache.layers = [growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    cache.layer_class_to_replicate = growing if getattr(cache, "layer_class_to_replicate", None) else None
+    cache.layers = [growing(tokens) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
@@ -48,14 +47,19 @@ def growing_layer() -> Any:
     class GrowingLayer(DynamicLayer):
         """`keys` and `values` are views, [rows, heads, tokens so far, width], of buffers with room."""
 
+        def __init__(self, tokens: int) -> None:
+            super().__init__()
+            self._most = tokens
+
         def update(self, key_states: "Tensor", value_states: "Tensor", *_: Any, **__: Any) -> "tuple[Tensor, Tensor]":
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
                 self._rows, self._length = len(key_states), 0
-                self._buffers = (_roomy(key_states, 0), _roomy(value_states, 0))
+                self._buffers = (key_states[:, :, :0], value_states[:, :, :0])
             length = self._length + key_states.shape[2]
             if length > self._buffers[0].shape[2]:
-                self._buffers = tuple(self._enlarged(buffer) for buffer in self._buffers)
+                room = max(length, min(self._most, length + max(STEPS_AHEAD, length // 2)))
+                self._buffers = tuple(self._enlarged(buffer, room) for buffer in self._buffers)
             for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
                 buffer[: self._rows, :, self._length : length] = states
             self._length = length
@@ -69,8 +73,9 @@ def growing_layer() -> Any:
             self._rows = left
             self._show()
 
-        def _enlarged(self, buffer: "Tensor") -> "Tensor":
-            larger = _roomy(buffer[: self._rows, :, : self._length], self._length // 2)
+        def _enlarged(self, buffer: "Tensor", room: int) -> "Tensor":
+            _, heads, _, width = buffer.shape
+            larger = buffer.new_empty(self._rows, heads, room, width)
             larger[:, :, : self._length] = buffer[: self._rows, :, : self._length]
             return larger
 
@@ -79,7 +84,3 @@ def growing_layer() -> Any:
 
     return GrowingLayer
 
-
-def _roomy(states: "Tensor", more: int) -> "Tensor":
-    rows, heads, tokens, width = states.shape
-    return states.new_empty(rows, heads, tokens + more + STEPS_AHEAD, width)

@@ -94,7 +94,7 @@ class Decoding:
         self._rows = torch.arange(len(batch), device=device)
         self._uniforms: Tensor | None = None
         self._steps = 0
-        self._cache = new_cache(model.config)
+        self._cache = new_cache(model.config, max(len(row.prompt) for row in batch) + longest_room)
         self._open(batch, padding, longest_room, device)
 
     def _open(self, batch: Sequence[Writing], padding: int, longest_room: int, device: Any) -> None:

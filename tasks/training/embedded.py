@@ -21,7 +21,8 @@ EOS = "\n"
 class Architecture:
     """The sizes of an embedded model; the defaults are 0.36 million parameters.
 
-    `alphabet` must hold newline, which is EOS. `positions` bounds prompt and completion together, in characters.
+    `alphabet` must hold newline, which is EOS. `positions` bounds prompt and completion together, in characters. A model this
+    narrow learns several times faster from weights spread wider (`initializer_range`) than a large one's.
     """
 
     alphabet: str = "0123456789+=?A\n"
@@ -31,6 +32,7 @@ class Architecture:
     mlp: int = 288
     positions: int = 128
     rope_theta: float = 10000.0
+    initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
         if EOS not in self.alphabet or len(set(self.alphabet)) != len(self.alphabet):
@@ -89,6 +91,7 @@ def _config(architecture: Architecture, tokenizer: Any) -> Any:
         max_position_embeddings=architecture.positions,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         tie_word_embeddings=True,
+        initializer_range=architecture.initializer_range,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -22,13 +22,8 @@ from tasks.training.digests import file_digests, weights_digest
 from tasks.training.order import lay_out
 from tasks.training.preflight import check_trainer, tokenise
 from tasks.training.rows import Row, TokenRow, read_rows
+from tasks.training.saving import publish, save
 from tasks.training.spec import TrainingResult, TrainingSpec
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-    "tokenizer.model", "spiece.model", "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
-"""Copied from the base byte for byte: saving a tokenizer again can change its files, and so the checkpoint's identity."""
 
 REPORT_EVERY = 10
 """Steps between two progress reports."""
@@ -58,7 +53,7 @@ def _train(
     import torch
     from datasets import Dataset
 
-    from tasks.training.trainer import Trainer, Watch, configuration
+    from tasks.training.trainer import Collator, Trainer, Watch, configuration
 
     if spec.threads:
         torch.set_num_threads(spec.threads)
@@ -82,6 +77,7 @@ def _train(
         train_dataset=Dataset.from_dict(
             {"input_ids": [row.input_ids for row in laid_out], "labels": [row.labels for row in laid_out]}
         ),
+        data_collator=Collator(tokenizer.pad_token_id),
         processing_class=tokenizer,
         callbacks=[watch],
         peft_config=_lora(spec) if recipe.method == "lora" else None,
@@ -101,7 +97,7 @@ def _train(
     losses = [float(loss) for loss in trainer.losses]
     temporary = Path(f"{spec.out}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    _save(trained, tokenizer, base, temporary, spec)
+    save(trained, tokenizer, base, temporary, spec.recipe)
     files = file_digests(temporary)
     seen = sorted({row.example_id for row in laid_out})
     result = TrainingResult(
@@ -123,7 +119,7 @@ def _train(
         resumed_from=resumed_from,
         losses=losses,
     )
-    _publish(temporary, result, spec)
+    publish(temporary, result, spec)
     return result
 
 
@@ -214,55 +210,3 @@ def _check_fed(trainer: Any, broken_at: int | None, planned: Sequence[TokenRow])
     plan = (len(planned), sum(len(row.input_ids) for row in planned), sum(row.trained_tokens for row in planned))
     if fed != plan:
         raise TrainingFault(f"the trainer was fed (rows, tokens, tokens with loss) {fed} where {plan} were planned")
-
-
-def _save(model: Any, tokenizer: Any, base: Path, folder: Path, spec: TrainingSpec) -> None:
-    import torch
-
-    if spec.recipe.method == "lora":
-        _save_adapter(model, base, folder)
-    else:
-        if spec.recipe.dtype == "bfloat16":
-            model.to(torch.bfloat16)
-            model.config.dtype = "bfloat16"
-        model.save_pretrained(folder)
-    copied = [name for name in TOKENIZER_FILES if (base / name).is_file()]
-    for name in copied:
-        shutil.copyfile(base / name, folder / name)
-    if not copied:
-        tokenizer.save_pretrained(folder)
-
-
-def _save_adapter(model: Any, base: Path, folder: Path) -> None:
-    """The adapter alone, its config made independent of where the base lay and of the order of Python's sets."""
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = base.name
-    for name in ("target_modules", "exclude_modules", "modules_to_save"):
-        if isinstance(config.get(name), list):
-            config[name] = sorted(config[name])
-    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-    model.get_base_model().generation_config.save_pretrained(folder)
-
-
-def _publish(temporary: Path, result: TrainingResult, spec: TrainingSpec) -> None:
-    """First the result, then the folder, so that a folder that is there always has its result."""
-    for path in temporary.iterdir():
-        _flush(path)
-    _flush(temporary)
-    beside = Path(f"{spec.result_path}.tmp")
-    beside.write_text(json.dumps(result.plain()), encoding="utf-8")
-    _flush(beside)
-    beside.rename(spec.result_path)
-    temporary.rename(spec.out)
-    _flush(Path(spec.out).parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -57,5 +57,10 @@ def reply(request, sampling) -> str:
 
 def descriptors() -> dict[str, list[str]]:
     """What this process holds open."""
-    return {"open": [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")
-                     if os.path.exists(f"/proc/self/fd/{number}")]}
+    return {
+        "open": [
+            os.readlink(f"/proc/self/fd/{number}")
+            for number in os.listdir("/proc/self/fd")
+            if os.path.exists(f"/proc/self/fd/{number}")
+        ]
+    }

@@ -84,7 +84,9 @@ def test_children_hold_none_of_the_parents_or_the_zygotes_descriptors(light, tmp
 
 def test_calls_from_several_threads_run_side_by_side(light):
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda n=n: answers.append(light.call(f"{TARGETS}:add", n, n)["sum"])) for n in range(8)]
+    threads = [
+        threading.Thread(target=lambda n=n: answers.append(light.call(f"{TARGETS}:add", n, n)["sum"])) for n in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

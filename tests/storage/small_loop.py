@@ -31,14 +31,30 @@ TEMPLATE = digest("template")
 
 
 def problem(number: int, split: str = "train") -> Problem:
-    return Problem.of("addition", split, f"{number}+{number}=", str(2 * number), stratum=str(len(str(number))), licence="CC0")
+    return Problem.of(
+        "addition", split, f"{number}+{number}=", str(2 * number), stratum=str(len(str(number))), licence="CC0"
+    )
 
 
 def attempt(of: Problem, text: str, checkpoint_id: str, *, hinted: bool = False, finish: str = "stop", sample: int = 0):
     prompt = Prompt.of(of.question + ("!" if hinted else ""), "direct", TEMPLATE, hinted)
     request = Attempt.request(of.problem_id, prompt.text, checkpoint_id, "scripted", "{}", sample, 0)
     identity = Attempt.identity(request, text, finish)
-    row = Attempt(identity, request, of.problem_id, prompt.prompt_id, checkpoint_id, "scripted", "{}", sample, 0, text, finish, 3, 2)
+    row = Attempt(
+        identity,
+        request,
+        of.problem_id,
+        prompt.prompt_id,
+        checkpoint_id,
+        "scripted",
+        "{}",
+        sample,
+        0,
+        text,
+        finish,
+        3,
+        2,
+    )
     return prompt, row
 
 
@@ -60,7 +76,9 @@ class Story:
     def write(self, *rows: Record) -> Manifest:
         return Shards(self.home).write(rows[0].TABLE, rows)
 
-    def step(self, iteration: int, name: str, accounting: Accounting | None = None, **rows: tuple[Record, ...]) -> StepCommit:
+    def step(
+        self, iteration: int, name: str, accounting: Accounting | None = None, **rows: tuple[Record, ...]
+    ) -> StepCommit:
         manifests = {role: self.write(*written) for role, written in rows.items() if written}
         commit = StepCommit(
             self.run_id, iteration, name, name, digest("key", iteration, name), {"k": 1}, False, None, 0.5, 1.5, {},
@@ -117,8 +135,19 @@ def tell(home: Home, ledger: Ledger) -> Story:
             attempt(problems[3], "8", model, finish="failed"),
         ]  # fmt: skip
         right, wrong, unclear, failed = (row for _, row in made)
-        story.step(iteration, "sample", Accounting(4, 3, failed=1), prompts=tuple(p for p, _ in made), attempts=tuple(a for _, a in made))
-        judged = (verdict(right, True), verdict(wrong, False), verdict(unclear, None, "unparsable"), verdict(failed, None, "failed"))
+        story.step(
+            iteration,
+            "sample",
+            Accounting(4, 3, failed=1),
+            prompts=tuple(p for p, _ in made),
+            attempts=tuple(a for _, a in made),
+        )
+        judged = (
+            verdict(right, True),
+            verdict(wrong, False),
+            verdict(unclear, None, "unparsable"),
+            verdict(failed, None, "failed"),
+        )
         story.step(iteration, "verify", Accounting(4, 1, 1, 2), verdicts=judged)
         hint, repaired = attempt(problems[1], "4", model, hinted=True)
         story.step(
@@ -138,7 +167,13 @@ def tell(home: Home, ledger: Ledger) -> Story:
         answers = [attempt(held_out[0], "10", model), attempt(held_out[1], "?", model)]
         marks = [verdict(answers[0][1], True), verdict(answers[1][1], None, "unparsable")]
         story.step(iteration, "dev problems", Accounting(2, 2), problems=tuple(held_out))
-        story.step(iteration, "answer dev", Accounting(2, 2), prompts=tuple(p for p, _ in answers), attempts=tuple(a for _, a in answers))
+        story.step(
+            iteration,
+            "answer dev",
+            Accounting(2, 2),
+            prompts=tuple(p for p, _ in answers),
+            attempts=tuple(a for _, a in answers),
+        )
         story.step(iteration, "verify dev", Accounting(2, 1, 0, 1), verdicts=tuple(marks))
         scored = digest("evaluation", model)
         story.step(
@@ -149,8 +184,17 @@ def tell(home: Home, ledger: Ledger) -> Story:
             ),
         )  # fmt: skip
         story.commit()
-        ledger.record("iteration_finished", {"run_id": story.run_id, "iteration": iteration, "held_out_accuracy": 1.0, "n": 2,
-                                             "kept": 2, "checkpoint_id": model})
+        ledger.record(
+            "iteration_finished",
+            {
+                "run_id": story.run_id,
+                "iteration": iteration,
+                "held_out_accuracy": 1.0,
+                "n": 2,
+                "kept": 2,
+                "checkpoint_id": model,
+            },
+        )
         story.ids |= {"direct": direct.example_id, "mended": mended.example_id, "original": example.example_id,
                       f"right {iteration}": right.attempt_id, f"request {iteration}": right.request_id,
                       f"failed request {iteration}": failed.request_id, f"repaired {iteration}": repaired.attempt_id,

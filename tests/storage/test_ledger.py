@@ -25,7 +25,9 @@ from storage.shards import Shards
 ROOT = Path(__file__).parents[2]
 
 
-def step(run_id: str, name: str, written: dict[str, Manifest], *, facts: dict | None = None, hit: bool = False) -> StepCommit:
+def step(
+    run_id: str, name: str, written: dict[str, Manifest], *, facts: dict | None = None, hit: bool = False
+) -> StepCommit:
     output = Output(written, Accounting(1, 1), facts or {})
     return StepCommit(run_id, 1, name, name, digest(name), {"part": name}, hit, "task", 0.1, 2.0, {}, output)
 
@@ -79,7 +81,9 @@ def test_a_step_done_differently_takes_the_place_of_the_old_one(shards: Shards, 
     assert ledger.commit_steps([step(run_id, "mix", {"examples": new}, facts={"n": 2})])
     with ledger.writer() as connection:
         assert connection.execute("select facts->>'n' from step").fetchall() == [("2",)]
-        assert [row[0].hex for row in connection.execute("select digest from step_shard").fetchall()] == list(new.shards)
+        assert [row[0].hex for row in connection.execute("select digest from step_shard").fetchall()] == list(
+            new.shards
+        )
     assert count(ledger, "example") == 2
     assert count(ledger, "event") == 3
 
@@ -89,7 +93,9 @@ def test_of_two_rows_with_one_id_the_first_stays(shards: Shards, ledger: Ledger)
     _, row = attempt(problem(1), "2", "c" * 32)
     later = dataclasses.replace(row, logprob=-1.5)
     first = shards.write("attempt", [dataclasses.replace(row, logprob=-1.0), later])
-    ledger.commit_steps([step(run_id, "one", {"a": first}), step(run_id, "two", {"a": shards.write("attempt", [later])})])
+    ledger.commit_steps(
+        [step(run_id, "one", {"a": first}), step(run_id, "two", {"a": shards.write("attempt", [later])})]
+    )
     with ledger.writer() as connection:
         assert connection.execute("select logprob from attempt").fetchall() == [(-1.0,)]
     assert count(ledger, "member") == 3
@@ -143,8 +149,14 @@ def test_verify_names_what_is_wrong(home: Home, ledger: Ledger):
     damaged.write_bytes(damaged.read_bytes()[:100])
     home.events.joinpath("000000000003.json").unlink()
     said = "\n".join(ledger.verify())
-    for part in ("attempt: 1 rows stand more than once", "attempt.prompt_id: 2 rows refer to a prompt", "says it has 7 members",
-                 "step sample sample was asked for 4 rows and accounts for 5", damaged.stem, "event 3 is in the ledger and its file"):
+    for part in (
+        "attempt: 1 rows stand more than once",
+        "attempt.prompt_id: 2 rows refer to a prompt",
+        "says it has 7 members",
+        "step sample sample was asked for 4 rows and accounts for 5",
+        damaged.stem,
+        "event 3 is in the ledger and its file",
+    ):
         assert part in said
     assert said.count("\n") < 20
 
@@ -171,10 +183,14 @@ tell(ledger.home, ledger)
 
 
 def test_what_a_killed_process_had_recorded_is_there_afterwards(home: Home, ledger: Ledger):
-    done = subprocess.run([sys.executable, "-c", DIE, str(home.root)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", DIE, str(home.root)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60
+    )
     assert done.returncode == -signal.SIGKILL
     recorded = len(list(Events(home).all()))
-    with duckdb.connect(str(home.ledger_db)) as connection:  # as the dead process left it: the first iteration is not in it
+    with duckdb.connect(
+        str(home.ledger_db)
+    ) as connection:  # as the dead process left it: the first iteration is not in it
         assert connection.execute("select count(*) from event").fetchall() == [(4,)]
     assert recorded == 4 + 11
     assert count(ledger, "event") == recorded
@@ -231,14 +247,19 @@ def test_threads_share_one_ledger(ledger: Ledger):
 
 
 def test_a_busy_ledger_is_waited_for_and_then_said(home: Home):
-    with held(home.ledger_lock, 1), pytest.raises(StorageFault, match=f"busy for 0 s, held through .* by process {os.getpid()}"):
+    with (
+        held(home.ledger_lock, 1),
+        pytest.raises(StorageFault, match=f"busy for 0 s, held through .* by process {os.getpid()}"),
+    ):
         Ledger(home, lock_wait_s=0.1).catch_up()
 
 
 def test_a_ledger_from_a_newer_version_is_refused(home: Home, ledger: Ledger):
     with ledger.writer() as connection:
         connection.execute("insert into schema_version values (99, '0099_later', '')")
-    with pytest.raises(StorageFault, match=r"is a ledger of version 99, and this starloop knows versions up to 1; upgrade"):
+    with pytest.raises(
+        StorageFault, match=r"is a ledger of version 99, and this starloop knows versions up to 1; upgrade"
+    ):
         ledger.start_run("r", "star", None, {})
     assert list(home.events.iterdir()) == []
 
@@ -304,7 +325,9 @@ def test_events_are_numbered_once_among_processes(home: Home):
         writer.join(60)
     events = list(Events(home).all())
     assert [event.seq for event in events] == list(range(1, 41))
-    assert sorted((event.payload["writer"], event.payload["n"]) for event in events) == [(w, n) for w in (1, 2) for n in range(20)]
+    assert sorted((event.payload["writer"], event.payload["n"]) for event in events) == [
+        (w, n) for w in (1, 2) for n in range(20)
+    ]
 
 
 def append_some(root: Path, writer: int) -> None:
@@ -341,7 +364,9 @@ def test_hostile_text_goes_through_the_ledger(shards: Shards, ledger: Ledger):
     rows = [attempt(problem(1), text, "c" * 32)[1] for text in ("'); delete from attempt; --", "\0\0", "\u202e", "")]
     ledger.commit_steps([step(run_id, "s", {"a": shards.write("attempt", rows)})])
     with ledger.writer() as connection:
-        assert sorted(row[0] for row in connection.execute("select text from attempt").fetchall()) == sorted(row.text for row in rows)
+        assert sorted(row[0] for row in connection.execute("select text from attempt").fetchall()) == sorted(
+            row.text for row in rows
+        )
     assert isinstance(rows[0], Attempt)
 
 
@@ -357,5 +382,10 @@ def test_migrating_is_all_or_nothing(home: Home):
     database = Database(home)
     with database.locked(), database.attached() as connection:
         assert connection.execute("select version, name from schema_version").fetchall() == [(1, "0001_ledger")]
-        assert connection.execute("select count(*) from duckdb_views() where view_name like 'v\\_%' escape '\\'").fetchall()[0][0] >= 15
+        assert (
+            connection.execute(
+                "select count(*) from duckdb_views() where view_name like 'v\\_%' escape '\\'"
+            ).fetchall()[0][0]
+            >= 15
+        )
     database.close()

@@ -27,7 +27,13 @@ def lineage(told: Story):
 
 def test_a_run_is_told_with_its_settings_and_end(told: Story, lineage: Lineage):
     run = lineage.run(told.run_id)
-    assert (run.name, run.method, run.config, run.state, run.facts) == ("small", "star", {"samples": 1}, "completed", {"final": 1.0})
+    assert (run.name, run.method, run.config, run.state, run.facts) == (
+        "small",
+        "star",
+        {"samples": 1},
+        "completed",
+        {"final": 1.0},
+    )
     assert run.finished_at is not None
     assert run.finished_at >= run.started_at
     assert run.started_at.utcoffset() is not None
@@ -49,8 +55,12 @@ def test_undecided_and_failed_attempts_stay_out_of_the_pass_rate(told: Story, li
 
 
 def test_every_attempt_is_there_once_an_iteration_rejected_ones_too(told: Story, lineage: Lineage):
-    rows = lineage.query("select iteration, step, count(*), count(distinct attempt_id), count(passed) from v_attempt group by 1, 2 order by 1, 2").rows
-    assert rows == [(n, *rest) for n in (1, 2) for rest in (("answer dev", 2, 2, 1), ("rationalize", 1, 1, 1), ("sample", 4, 4, 2))]
+    rows = lineage.query(
+        "select iteration, step, count(*), count(distinct attempt_id), count(passed) from v_attempt group by 1, 2 order by 1, 2"
+    ).rows
+    assert rows == [
+        (n, *rest) for n in (1, 2) for rest in (("answer dev", 2, 2, 1), ("rationalize", 1, 1, 1), ("sample", 4, 4, 2))
+    ]
     assert told.ids["right 1"]
 
 
@@ -60,13 +70,19 @@ def test_a_verdict_on_another_aspect_changes_no_attempt(lineage: Lineage):
 
 def test_an_iteration_is_told_as_it_was_last_written_down(told: Story, lineage: Lineage):
     figures = lineage.iterations(told.run_id)
-    assert [(one.iteration, one.held_out_accuracy, one.n, one.kept) for one in figures] == [(1, 1.0, 2, 2), (2, 1.0, 2, 2)]
+    assert [(one.iteration, one.held_out_accuracy, one.n, one.kept) for one in figures] == [
+        (1, 1.0, 2, 2),
+        (2, 1.0, 2, 2),
+    ]
     assert figures[0].checkpoint_id == told.ids["model 1"]
 
 
 def test_evaluations_are_told_by_stratum_without_the_undecided(told: Story, lineage: Lineage):
     scored = lineage.evaluations(told.run_id)
-    assert [(one.iteration, one.step, one.evaluation.accuracy) for one in scored] == [(1, "evaluate dev", 1.0), (2, "evaluate dev", 1.0)]
+    assert [(one.iteration, one.step, one.evaluation.accuracy) for one in scored] == [
+        (1, "evaluate dev", 1.0),
+        (2, "evaluate dev", 1.0),
+    ]
     one, two = lineage.per_stratum(told.ids["evaluation 1"])
     assert (one.stratum, one.n, one.passed, one.accuracy) == ("1", 1, 1, 1.0)
     assert (two.stratum, two.n, two.undecided, two.accuracy) == ("2", 1, 1, None)
@@ -85,7 +101,10 @@ def test_a_training_set_is_told_in_order_with_who_wrote_it(told: Story, lineage:
 def test_ancestry_goes_down_to_the_base_and_not_to_who_wrote_the_same_later(told: Story, lineage: Lineage):
     """Model 1 wrote again what it had been trained on; that makes it no ancestor of itself, nor of the base."""
     one = lineage.checkpoint_ancestry(told.ids["model 1"])
-    assert [(ancestor.checkpoint_id, ancestor.depth) for ancestor in one] == [(told.ids["model 1"], 0), (told.ids["base"], 1)]
+    assert [(ancestor.checkpoint_id, ancestor.depth) for ancestor in one] == [
+        (told.ids["model 1"], 0),
+        (told.ids["base"], 1),
+    ]
     two = lineage.checkpoint_ancestry(told.ids["model 2"])
     assert {ancestor.checkpoint_id for ancestor in two} == {told.ids["model 2"], told.ids["model 1"], told.ids["base"]}
     assert [(parent.relation, parent.parent_id) for parent in two[0].parents] == [
@@ -97,12 +116,26 @@ def test_ancestry_goes_down_to_the_base_and_not_to_who_wrote_the_same_later(told
 def test_an_example_is_followed_back_to_the_base_and_on_to_its_uses(told: Story, lineage: Lineage):
     told_of = lineage.example_lineage(told.ids["mended"])
     first = next(source for source in told_of.sources if source.mix_id == told.ids["model 1 mix"])
-    assert (first.origin, first.attempt_id, first.hinted, first.prompt, first.passed) == ("rationalized", told.ids["repaired 1"], True, "2+2=!", True)
+    assert (first.origin, first.attempt_id, first.hinted, first.prompt, first.passed) == (
+        "rationalized",
+        told.ids["repaired 1"],
+        True,
+        "2+2=!",
+        True,
+    )
     assert first.checkpoint_id == told.ids["base"]
     links = [link for link in told_of.links if link.mix_id == told.ids["model 2 mix"]]
     reached = {link.to_id for link in links if link.to_kind == "checkpoint"}
     assert reached == {told.ids["model 1"], told.ids["base"]}
-    assert {link.to_kind for link in links} == {"problem", "attempt", "prompt", "verdict", "checkpoint", "training", "mix"}
+    assert {link.to_kind for link in links} == {
+        "problem",
+        "attempt",
+        "prompt",
+        "verdict",
+        "checkpoint",
+        "training",
+        "mix",
+    }
     joined = {(link.to_kind, link.to_id) for link in links} | {("example", told.ids["mended"])}
     assert all((link.kind, link.id) in joined for link in links)
     assert {use.checkpoint_id for use in told_of.uses} == {told.ids["model 1"], told.ids["model 2"]}
@@ -154,7 +187,9 @@ def test_an_unknown_id_names_the_nearest(told: Story, lineage: Lineage):
         "select 1; delete from run", "explain analyze delete from run", "with x as (select 1) delete from run",
     ],
 )  # fmt: skip
-def test_sql_that_would_change_anything_is_refused(lineage: Lineage, sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_sql_that_would_change_anything_is_refused(
+    lineage: Lineage, sql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserMistake):
         lineage.query(sql)
@@ -183,7 +218,9 @@ def test_wrong_sql_is_answered_with_duckdbs_own_words(lineage: Lineage):
         lineage.query("-- nothing")
 
 
-@pytest.mark.parametrize("sql", ["show tables", "describe run", "summarize run", "explain select 1", "values (1)", "from run"])
+@pytest.mark.parametrize(
+    "sql", ["show tables", "describe run", "summarize run", "explain select 1", "values (1)", "from run"]
+)
 def test_every_way_to_ask_is_allowed(lineage: Lineage, sql: str):
     assert lineage.query(sql).columns
 
@@ -197,7 +234,9 @@ def test_a_long_result_is_cut_off_and_says_so(lineage: Lineage):
 def test_a_query_that_runs_for_ever_is_stopped(lineage: Lineage):
     began = time.monotonic()
     with pytest.raises(UserMistake, match=r"took longer than 0\.2 s"):
-        lineage.query("select count(*) from range(10000000) a, range(1000000) b where a.range + b.range < 0", timeout_s=0.2)
+        lineage.query(
+            "select count(*) from range(10000000) a, range(1000000) b where a.range + b.range < 0", timeout_s=0.2
+        )
     assert time.monotonic() - began < 10
     assert lineage.query("select 1").rows == [(1,)]
 

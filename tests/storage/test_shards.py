@@ -15,7 +15,18 @@ from storage.home import Home
 from storage.records import Attempt, Example, Manifest, Problem, Verdict
 from storage.shards import Shards
 
-HOSTILE = ["", "\0", "a\0b", "'; drop table attempt; --", "{{7*7}}", "\u202eabc", "🦉" * 3, "\r\n\t", "\uffff", "x" * 200_000]
+HOSTILE = [
+    "",
+    "\0",
+    "a\0b",
+    "'; drop table attempt; --",
+    "{{7*7}}",
+    "\u202eabc",
+    "🦉" * 3,
+    "\r\n\t",
+    "\uffff",
+    "x" * 200_000,
+]
 
 
 def examples(count: int, start: int = 0) -> list[Example]:
@@ -60,7 +71,9 @@ def test_a_digest_does_not_depend_on_chunks_or_slices():
 
 def verdict_of(n: int) -> Verdict:
     passed = (True, False, None)[n % 3]
-    return Verdict.of(f"{n:032x}", "sums", "cd" * 16, passed, score=n / 7 if n % 2 else None, answer="é" * n if n % 5 else None)
+    return Verdict.of(
+        f"{n:032x}", "sums", "cd" * 16, passed, score=n / 7 if n % 2 else None, answer="é" * n if n % 5 else None
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,12 +84,16 @@ def verdict_of(n: int) -> Verdict:
     ],
 )
 def test_a_digest_tells_texts_apart_that_join_to_the_same(one: Example, other: Example):
-    assert content_digest("example", to_columns("example", [one])) != content_digest("example", to_columns("example", [other]))
+    assert content_digest("example", to_columns("example", [one])) != content_digest(
+        "example", to_columns("example", [other])
+    )
 
 
 def test_a_digest_tells_empty_from_nothing():
     def digest(answer: str | None) -> str:
-        return content_digest("verdict", to_columns("verdict", [Verdict("1" * 32, "2" * 32, "v", "3" * 32, "", None, None, answer, None)]))
+        return content_digest(
+            "verdict", to_columns("verdict", [Verdict("1" * 32, "2" * 32, "v", "3" * 32, "", None, None, answer, None)])
+        )
 
     assert digest("") != digest(None)
 
@@ -101,7 +118,9 @@ def test_columns_and_rows_of_the_same_content_are_one_shard(shards: Shards):
     rows = examples(5)
     columns = to_columns("example", rows)
     raw = columns.set_column(0, "example_id", pa.array([bytes.fromhex(row.example_id) for row in rows], pa.binary(16)))
-    assert shards.write_columns("example", raw.select(["completion", "example_id", "prompt"])) == shards.write("example", rows)
+    assert shards.write_columns("example", raw.select(["completion", "example_id", "prompt"])) == shards.write(
+        "example", rows
+    )
 
 
 def test_hostile_text_comes_back_unchanged(shards: Shards):
@@ -194,7 +213,9 @@ shards.verify(kept.shards[0])
 """
 
 
-def run(script: str, *arguments: object, prefix: tuple[str, ...] = (), limit: int | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    script: str, *arguments: object, prefix: tuple[str, ...] = (), limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
     def limited() -> None:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -233,4 +254,3 @@ def test_the_home_is_where_the_environment_says(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("STARLOOP_HOME", str(tmp_path / "elsewhere"))
     assert Home.open().root == tmp_path / "elsewhere"
     assert Home.open(tmp_path / "here").root == tmp_path / "here"
-

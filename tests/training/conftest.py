@@ -51,7 +51,12 @@ def write_members(path: Path, examples: list[Example], *, positions=None, weight
         "weight": weights or [1.0] * len(examples),
     }
     schema = pyarrow.schema(
-        [("position", pyarrow.int64()), ("example_id", pyarrow.uuid()), ("role", pyarrow.string()), ("weight", pyarrow.float64())]
+        [
+            ("position", pyarrow.int64()),
+            ("example_id", pyarrow.uuid()),
+            ("role", pyarrow.string()),
+            ("weight", pyarrow.float64()),
+        ]
     )
     pyarrow.parquet.write_table(pyarrow.table(table, schema=schema), path)
     return str(path)
@@ -87,7 +92,11 @@ def train(processes, tmp_path_factory) -> Callable[..., dict]:
     def run(spec: TrainingSpec, progress=None) -> dict:
         path = spec.write(Path(spec.out).parent / "spec.json")
         return processes.call(
-            "tasks.training.sft:run", str(path), log=Path(spec.out).parent / "training.log", threads=spec.threads, progress=progress
+            "tasks.training.sft:run",
+            str(path),
+            log=Path(spec.out).parent / "training.log",
+            threads=spec.threads,
+            progress=progress,
         )
 
     return run

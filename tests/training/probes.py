@@ -19,7 +19,9 @@ def refusals(cases: list[dict[str, Any]]) -> dict[str, Any]:
         tokenizer = make_tokenizer(Architecture())
         if case.get("without_eos"):
             tokenizer.eos_token = None
-        rows = [Row(index, f"{index:032x}", prompt, completion) for index, (prompt, completion) in enumerate(case["rows"])]
+        rows = [
+            Row(index, f"{index:032x}", prompt, completion) for index, (prompt, completion) in enumerate(case["rows"])
+        ]
         try:
             tokens = tokenise(rows, tokenizer, Recipe.of({"steps": 1, **case.get("recipe", {})}))
             answers.append([[row.input_ids, row.labels, row.trained_tokens] for row in tokens])
@@ -66,8 +68,10 @@ def adapter(base: str, folder: str) -> dict[str, Any]:
     with torch.no_grad():
         plain = AutoModelForCausalLM.from_pretrained(base)(ids).logits
         adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)(ids).logits
-    return {"changed": float((plain - adapted).abs().max()),
-            "tensors": sorted(load_file(Path(folder) / "adapter_model.safetensors"))}
+    return {
+        "changed": float((plain - adapted).abs().max()),
+        "tensors": sorted(load_file(Path(folder) / "adapter_model.safetensors")),
+    }
 
 
 def dtype(folder: str) -> dict[str, Any]:
@@ -88,8 +92,42 @@ def reshard(folder: str, other: str) -> dict[str, str]:
     shutil.copytree(folder, other)
     (Path(other) / "model.safetensors").unlink()
     model.save_pretrained(other, max_shard_size="20KB")
-    answer = {"files": str(len(list(Path(other).glob("*.safetensors")))), "one": weights_digest(folder), "many": weights_digest(other)}
+    answer = {
+        "files": str(len(list(Path(other).glob("*.safetensors")))),
+        "one": weights_digest(folder),
+        "many": weights_digest(other),
+    }
     with torch.no_grad():
         model.model.norm.weight[0] += 1
     model.save_pretrained(Path(other) / "changed")
     return answer | {"changed": weights_digest(Path(other) / "changed")}
+
+
+def plain_losses(spec_path: str) -> dict[str, Any]:
+    """Every step's loss of an unchanged SFTTrainer on the rows of a spec, in the order ours takes them."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from benchmarks.reference_sft import _prepare
+    from tasks.training.spec import TrainingSpec
+
+    spec = TrainingSpec.read(spec_path)
+    recipe = spec.recipe
+    folder = Path(spec_path).parent.parent / "plain"
+    model, tokenizer, rows = _prepare(spec, folder)
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(folder), max_steps=recipe.steps, per_device_train_batch_size=recipe.batch_size, bf16=False,
+            learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup_steps, activation_checkpointing=False,
+            completion_only_loss=True, train_sampling_strategy="sequential", logging_steps=1, report_to="none",
+            save_strategy="no", disable_tqdm=True, seed=spec.seed,
+        ),
+        train_dataset=Dataset.from_dict({
+            "input_ids": [row.input_ids for row in rows],
+            "completion_mask": [[int(place >= row.prompt_tokens) for place in range(len(row.input_ids))] for row in rows],
+        }),
+        processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.train()
+    return {"losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}

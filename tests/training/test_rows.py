@@ -33,9 +33,17 @@ def test_a_mix_that_is_not_whole_is_refused(tmp_path):
     examples = write_examples(tmp_path / "e.parquet", rows[:2])
     for name, members, sentence in (
         ("empty", write_members(tmp_path / "m0.parquet", []), "the training set is empty"),
-        ("gap", write_members(tmp_path / "m1.parquet", rows[:2], positions=[0, 2]), "has position 2 where 1 should come"),
+        (
+            "gap",
+            write_members(tmp_path / "m1.parquet", rows[:2], positions=[0, 2]),
+            "has position 2 where 1 should come",
+        ),
         ("twice", write_members(tmp_path / "m2.parquet", rows[:2], positions=[0, 0]), "has position 0 where 1 should"),
-        ("lost", write_members(tmp_path / "m3.parquet", rows), f"member 2 of the mix, exm_{rows[2].example_id}, is in none"),
+        (
+            "lost",
+            write_members(tmp_path / "m3.parquet", rows),
+            f"member 2 of the mix, exm_{rows[2].example_id}, is in none",
+        ),
         ("weight", write_members(tmp_path / "m4.parquet", rows[:2], weights=[1.0, 0.5]), "member 1 .* has weight 0.5"),
         ("file", str(tmp_path / "absent.parquet"), "absent.parquet cannot be read"),
     ):

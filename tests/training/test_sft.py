@@ -24,7 +24,7 @@ def outcome(result: dict) -> dict:
 
 
 def test_training_lowers_the_loss_and_counts_what_it_saw(trained):
-    spec, result = trained
+    _, result = trained
     assert result["final_loss"] < result["losses"][0] - 0.3
     assert len(result["losses"]) == result["steps"] == 24
     assert (result["rows"], result["rows_seen"], result["examples_seen"]) == (200, 384, 200)
@@ -34,10 +34,22 @@ def test_training_lowers_the_loss_and_counts_what_it_saw(trained):
     assert result["trainable_parameters"] == result["parameters"]
 
 
+def test_every_step_has_the_loss_of_an_unchanged_trainer(trained, processes):
+    spec, result = trained
+    plain = processes.call(f"{PROBES}:plain_losses", str(Path(spec.out).parent / "spec.json"), threads=1)
+    assert plain["losses"] == pytest.approx(result["losses"], abs=1e-3)
+
+
 def test_the_folder_holds_the_model_and_nothing_else(trained):
     spec, result = trained
     files = {path.name for path in Path(spec.out).iterdir()}
-    assert files == {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert files == {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     assert set(result["files"]) == files - {"model.safetensors"} | {"weights"}
     assert result["files"]["weights"] == result["weights_digest"]
     assert {path.name for path in Path(spec.out).parent.iterdir()} == {
@@ -156,7 +168,9 @@ def test_bfloat16_weights_are_saved_as_such(spec, train, processes):
 
 def test_a_loss_that_is_no_number_stops_the_training(spec, train):
     wild = spec(recipe=replace(RECIPE, learning_rate=1e38, warmup_steps=0, max_grad_norm=0.0))
-    with pytest.raises(TrainingFault, match="the loss was not a number any more at step [0-9]+; lower the learning rate"):
+    with pytest.raises(
+        TrainingFault, match="the loss was not a number any more at step [0-9]+; lower the learning rate"
+    ):
         train(wild)
     assert not Path(wild.out).exists()
 

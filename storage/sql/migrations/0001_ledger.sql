@@ -1,6 +1,7 @@
 -- The ledger. Small tables (run, step, step_shard, shard, event) are made from the event files; the others are the
 -- rows of the shards. Content tables have no key and no index, which would cost five times the space and time:
--- ingest never inserts an id twice, and `verify` checks that it did not. All times are UTC.
+-- ingest never inserts an id twice, and `verify` checks that it did not. Long text is kept in zstd, a third smaller than
+-- what DuckDB would choose. All times are UTC.
 
 create table event (
     seq bigint not null,
@@ -73,9 +74,9 @@ create table problem (
     problem_id uuid not null,
     source varchar not null,
     split varchar not null,
-    question varchar not null,
+    question varchar using compression zstd not null,
     gold varchar,
-    rationale varchar,
+    rationale varchar using compression zstd,
     stratum varchar not null,
     weight double not null,
     info varchar not null,
@@ -85,7 +86,7 @@ create table problem (
 
 create table prompt (
     prompt_id uuid not null,
-    text varchar not null,
+    text varchar using compression zstd not null,
     template varchar not null,
     template_digest uuid not null,
     hinted boolean not null
@@ -101,7 +102,7 @@ create table attempt (
     sampling varchar not null,
     sample_index bigint not null,
     seed bigint not null,
-    text varchar not null,
+    text varchar using compression zstd not null,
     finish_reason varchar not null,
     prompt_tokens bigint not null,
     tokens bigint not null,
@@ -129,8 +130,8 @@ create table verdict (
 
 create table example (
     example_id uuid not null,
-    prompt varchar not null,
-    completion varchar not null
+    prompt varchar using compression zstd not null,
+    completion varchar using compression zstd not null
 );
 
 create table example_evidence (

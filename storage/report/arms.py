@@ -1,0 +1,199 @@
+"""What a report knows about one run, read from the snapshot before anything is drawn.
+
+A run that groups others has no figures of its own; its arms do, one `Arm` each. Whatever has not happened yet is
+None or empty here, and a plain sentence on the page.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import duckdb
+
+from storage.answers import Iteration, Run, Step, Yield
+from storage.lineage import Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """An accuracy on one split with its 95 % interval, all as shares; `strata` by name."""
+
+    split: str
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    strata: dict[str, float | None]
+    evaluation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The same problems before and after: newly solved, lost again, and the exact McNemar p-value (1947) of the two."""
+
+    gained: int
+    lost: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """Of the rationales that reached the gold answer and whose steps were judged: how many have a wrong step."""
+
+    iteration: int
+    hinted: bool
+    judged: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One run with everything that is shown of it. Times are in seconds; `flips` by iteration."""
+
+    run: Run
+    iterations: list[Iteration]
+    yields: list[Yield]
+    steps: list[Step]
+    soundness: list[Soundness]
+    flips: dict[int, Change]
+    base_test: Score | None
+    final_test: Score | None
+    change: Change | None
+    wall_s: float
+    tokens: int
+
+    @property
+    def dev(self) -> list[Score]:
+        """The held-out accuracy of each finished iteration that has one, the base first."""
+        return [score for one in self.iterations if (score := _dev(one))]
+
+    @property
+    def final(self) -> Score | None:
+        """The best word on how good the last checkpoint is: test, else dev."""
+        return self.final_test or (self.dev[-1] if self.dev else None)
+
+    @property
+    def base(self) -> Score | None:
+        """The base on the same split as `final`."""
+        if self.final_test:
+            return self.base_test
+        return _dev(self.iterations[0]) if self.iterations and self.iterations[0].iteration == 0 else None
+
+    @property
+    def strata(self) -> list[str]:
+        """The strata of the evaluations, 2 before 10."""
+        names = {name for one in self.iterations for name in one.figures.get("strata") or {}}
+        names |= {name for test in (self.base_test, self.final_test) if test for name in test.strata}
+        return sorted(names, key=_natural)
+
+    @property
+    def hardest_first(self) -> list[str]:
+        """The strata by the base's accuracy, lowest first."""
+        first = (self.iterations[0].figures.get("strata") or {}) if self.iterations else {}
+        return sorted(self.strata, key=lambda name: (first.get(name) or 0.0, name))
+
+    @property
+    def under_way(self) -> Step | None:
+        """The last step of an iteration that has not finished."""
+        done = max((one.iteration for one in self.iterations), default=-1)
+        return self.steps[-1] if self.steps and self.steps[-1].iteration > done else None
+
+
+def read_arms(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> list[Arm]:
+    """The run itself, or its arms in the order in which they were started."""
+    children = [one for one in lineage.runs() if one.parent_run_id == run.run_id]
+    return [_arm(lineage, cursor, one) for one in (*reversed(children),)] or [_arm(lineage, cursor, run)]
+
+
+def compare(cursor: duckdb.DuckDBPyConnection, before: str | None, after: str | None) -> Change | None:
+    """Two evaluations on the problems they share; None where one is missing or they share none."""
+    query = (
+        "select count(*), count(*) filter (where b.passed and not a.passed), "
+        "count(*) filter (where a.passed and not b.passed) "
+        "from v_evaluation_item a join v_evaluation_item b using (problem_id) "
+        "where a.evaluation_id = ? and b.evaluation_id = ? and a.passed is not null and b.passed is not null"
+    )
+    shared, gained, lost = rows(cursor, query, [before, after])[0] if before and after else (0, 0, 0)
+    return Change(gained, lost, mcnemar(gained, lost)) if shared else None
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact p-value of so many changes each way, were both ways equally likely."""
+    n = gained + lost
+    tail = sum(comb(n, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / 2**n)
+
+
+def rows(cursor: duckdb.DuckDBPyConnection, query: str, given: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """What the snapshot answers."""
+    return cursor.execute(query, list(given)).fetchall()
+
+
+def _arm(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> Arm:
+    wanted = run.config.get("iterations")
+    iterations = [one for one in lineage.iterations(run.run_id) if wanted is None or one.iteration <= wanted]
+    base, final = _test(run.facts.get("base_test")), _test(run.facts.get("final_test"))
+    ended = rows(
+        cursor,
+        "select (payload->'facts'->>'wall_s')::double from v_event where kind = 'run_finished' and run_id = ?",
+        [run.run_id],
+    )
+    spent = sum(one[0] or 0.0 for one in ended)
+    return Arm(
+        run=run,
+        iterations=iterations,
+        yields=[one for one in lineage.yields(run.run_id) if one.iteration > 0],
+        steps=lineage.steps(run.run_id),
+        soundness=_soundness(cursor, run.run_id),
+        flips=_flips(cursor, run.run_id),
+        base_test=base,
+        final_test=final,
+        change=compare(cursor, base.evaluation_id, final.evaluation_id) if base and final else None,
+        wall_s=max(spent, sum(one.wall_s or 0.0 for one in iterations) if not ended else 0.0),
+        tokens=int(run.facts.get("tokens") or sum(one.figures.get("tokens") or 0 for one in iterations)),
+    )
+
+
+def _soundness(cursor: duckdb.DuckDBPyConnection, run_id: str) -> list[Soundness]:
+    query = (
+        "select a.iteration, a.hinted, count(v.passed), count(*) filter (where not v.passed) "
+        "from v_attempt a join v_verdict v using (run_id, iteration, attempt_id) "
+        "where a.run_id = ? and v.aspect = 'steps' and a.passed and coalesce(a.split, '') not in ('dev', 'test') "
+        "group by all having count(v.passed) > 0 order by all"
+    )
+    return [Soundness(*row) for row in rows(cursor, query, [run_id])]
+
+
+def _flips(cursor: duckdb.DuckDBPyConnection, run_id: str) -> dict[int, Change]:
+    query = (
+        "with seen as (select e.iteration, i.passed, "
+        "lag(i.passed) over (partition by i.problem_id order by e.iteration) as before "
+        "from v_evaluation e join v_evaluation_item i using (evaluation_id) where e.run_id = ? and e.split = 'dev') "
+        "select iteration, count(*) filter (where passed and not before), count(*) filter (where before and not passed) "
+        "from seen where before is not null and passed is not null group by iteration"
+    )
+    return {n: Change(gained, lost, mcnemar(gained, lost)) for n, gained, lost in rows(cursor, query, [run_id])}
+
+
+def _dev(one: Iteration) -> Score | None:
+    if one.held_out_accuracy is None:
+        return None
+    low = one.held_out_accuracy if one.ci_low is None else one.ci_low
+    high = one.held_out_accuracy if one.ci_high is None else one.ci_high
+    return Score("dev", one.held_out_accuracy, low, high, one.n or 0, one.figures.get("strata") or {})
+
+
+def _test(facts: dict[str, Any] | None) -> Score | None:
+    if not facts or facts.get("accuracy") is None:
+        return None
+    exact = facts["accuracy"]
+    return Score(
+        str(facts.get("split", "test")), exact, facts.get("ci_low", exact), facts.get("ci_high", exact),
+        int(facts.get("n", 0)), facts.get("strata") or {}, facts.get("evaluation_id"),
+    )  # fmt: skip
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"([0-9]+)", name)]
