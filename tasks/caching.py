@@ -160,7 +160,7 @@ class CachedTask:
         if not output.accounting.balanced:
             raise AccountingError(unbalanced(self.title, output.accounting))
         arguments = {name: value for name, value in bound.arguments.items() if name not in UNKEYED}
-        parts = self.key_parts(arguments)
+        parts = _keyed.get() or self.key_parts(arguments)
         context = TaskRunContext.get()
         task_run_id = str(context.task_run.id) if context else ""
         work_s = clock.elapsed() - clock.startup_s
@@ -214,6 +214,7 @@ class Clock:
 
 
 _clock: ContextVar[Clock] = ContextVar("clock")
+_keyed: ContextVar[dict[str, object] | None] = ContextVar("keyed", default=None)
 
 
 def startup_took(seconds: float) -> None:
@@ -234,7 +235,12 @@ class _KeyPolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        return self.owner.key(inputs) if self.owner else None
+        if self.owner is None:
+            return None
+        parts = self.owner.key_parts({name: value for name, value in inputs.items() if name not in UNKEYED})
+        # The record holds the parts of the very key it is stored under, also when a source file is edited meanwhile.
+        _keyed.set(parts)
+        return f"{self.owner.name}-{digest(parts)}"
 
 
 class StepRecordSerializer(Serializer):

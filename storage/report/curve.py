@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from storage.answers import Iteration
 from storage.report.arms import Arm, Score
 from storage.report.svg import chart, element, label, path, percent
 from storage.report.text import plain
@@ -36,7 +37,7 @@ def accuracy_curve(arms: Sequence[Arm], width: float = 980, height: float = 400)
     """The chart of one run, or of several with the name at the end of each line."""
     alone = len(arms) == 1
     last = max((one.iteration for arm in arms for one in arm.iterations), default=0)
-    right = 10.0 if alone else 30 + 7.0 * max(len(plain(arm.run.name, 26)) for arm in arms)
+    right = 16.0 if alone else 30 + 7.0 * max(len(plain(arm.run.name, 26)) for arm in arms)
     plane = _Plane(width, height, right, last)
     drawn = _axes(plane)
     for place, arm in enumerate(arms):
@@ -71,17 +72,16 @@ def _line(plane: _Plane, arm: Arm, place: int, alone: bool) -> list[Markup]:
     for n, score in scores:
         said = f"{arm.run.name}, {'base' if n == 0 else f'iteration {n}'}, dev"
         drawn.append(_point(plane, plane.x(n) + nudge, score, place, said))
-        if alone:
-            drawn.append(_beside(plane, plane.x(n), score))
     if alone:
+        drawn += [_beside(plane, plane.x(n), score) for n, score in scores]
         for score, n, side in ((arm.base_test, 0, -1), (arm.final_test, plane.last, 1)):
             if score:
-                drawn += _test(plane, plane.x(n) + 36 * side, score, side)
+                drawn += _test(plane, plane.x(n) + 40 * side, score, side)
     shape = f"arm a{place % COLOURS}" + (f" dash{place // COLOURS}" if place >= COLOURS else "")
     return [element("g", *drawn, class_=shape)]
 
 
-def _measured(arm: Arm) -> list:  # type: ignore[type-arg]
+def _measured(arm: Arm) -> list[Iteration]:
     return [one for one in arm.iterations if one.held_out_accuracy is not None]
 
 
@@ -116,11 +116,9 @@ def _test(plane: _Plane, x: float, score: Score, side: int) -> list[Markup]:
     figures += f"{percent(score.low)} to {percent(score.high)}, n = {score.n:,}"
     whisker = path([(x, plane.y(score.low)), (x, plane.y(score.high))], "whisker")
     diamond = path([(x, y - 8), (x + 8, y), (x, y + 8), (x - 8, y)], "diamond", closed=True)
-    anchor = "end" if side < 0 else "start"
-    words = [
-        label(score.split, x + 13 * side, y - 2, "tick", anchor),
-        label(percent(score.accuracy), x + 13 * side, y + 14, "value", anchor),
-    ]
+    below = max(plane.y(score.low) + 16, y + 22)
+    at = below if below + 16 < plane.height - _BOTTOM else min(plane.y(score.high) - 22, y - 28)
+    words = [label(percent(score.accuracy), x, at, "value", "middle"), label(score.split, x, at + 15, "tick", "middle")]
     return [element("g", element("title", plain(figures, 300)), whisker, diamond, class_="test"), *words]
 
 

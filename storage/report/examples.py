@@ -5,7 +5,8 @@ hardest for the base, a text of middling length, then the id.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from os.path import commonprefix
 from typing import Any
 
 import duckdb
@@ -16,18 +17,21 @@ from storage.report.arms import Arm, rows
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A text with the prompt before it. `mark`: right, wrong, undecided or stored."""
+    """A text with the prompt before it. `mark`: right, wrong, undecided or stored. `shared`: how many characters it begins
+    with in common with the text beside it, None where there is nothing to compare."""
 
     title: str
     prompt: str | None
     text: str | None
     mark: str
     note: str = ""
+    shared: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One teaching example. `kind` is its class in the style sheet; `facts` are name and value; `id` is for `starloop lineage`."""
+    """One teaching example. `kind` is its class in the style sheet; `facts` are name and value; `trained`: its id has a
+    lineage."""
 
     kind: str
     title: str
@@ -35,6 +39,7 @@ class Shown:
     facts: list[tuple[str, str | None]]
     panels: list[Panel] = field(default_factory=list)
     id: str | None = None
+    trained: bool = False
 
 
 _ATTEMPT = (
@@ -77,11 +82,12 @@ class _Reader:
 
     def kept(self) -> Shown | None:
         more = "join (select distinct attempt_id from v_mix_source) s using (attempt_id)"
-        row = self._attempt("a.passed and not a.hinted", more)
+        sound = "not exists (from verdict v where v.attempt_id = a.attempt_id and v.passed = false)"
+        row = self._attempt(f"a.passed and not a.hinted and {sound}", more) or self._attempt("a.passed and not a.hinted", more)
         if row is None:
             return None
         why = "The model reached the gold answer by itself. Prompt and answer became a training example, exactly as they stand here."
-        return self._shown("kept", "Kept", why, row, "right", "what the model wrote")
+        return self._shown("kept", "Kept", why, row, "right", trained=True)
 
     def rejected(self) -> list[Shown]:
         """One for each of the two most frequent reasons."""
@@ -94,13 +100,13 @@ class _Reader:
             row = self._attempt("a.passed = false and not a.hinted and a.reason is not distinct from $reason", reason=reason)
             why = f"One of {count:,} attempts rejected with this reason. It stays in the ledger and is never trained on."
             if row:
-                found.append(self._shown("rejected", f"Rejected: {reason or 'no reason given'}", why, row, "wrong", "what the model wrote"))
+                found.append(self._shown("rejected", f"Rejected: {reason or 'no reason given'}", why, row, "wrong"))
         return found
 
     def undecided(self) -> Shown | None:
         row = self._attempt("a.passed is null and a.verdict_id is not null")
         why = "The verifier could not decide. That counts neither as right nor as wrong, and is never trained on."
-        return self._shown("undecided", "Undecided", why, row, "undecided", "what the model wrote") if row else None
+        return self._shown("undecided", "Undecided", why, row, "undecided") if row else None
 
     def wrong_step(self) -> Shown | None:
         """Kept for its answer, although a step is wrong: what the filter lets through."""
@@ -111,8 +117,8 @@ class _Reader:
         why = "The answer is right, a step on the way is not. The filter looks at the answer, so this was kept all the same."
         query = "select reason from verdict where attempt_id = ? and aspect = 'steps' and passed = false limit 1"
         judged = rows(self._cursor, query, [row[1]])
-        shown = self._shown("unsound", "Right answer, wrong step", why, row, "right", "what the model wrote")
-        return Shown(shown.kind, shown.title, why, [*shown.facts, ("audit", judged[0][0] if judged else None)], shown.panels, shown.id)
+        shown = self._shown("unsound", "Right answer, wrong step", why, row, "right")
+        return replace(shown, facts=[*shown.facts, ("audit", judged[0][0] if judged else None)])
 
     def rationalized(self) -> Shown | None:
         """The failure, the retry that saw the answer, and what was stored of it."""
@@ -130,14 +136,15 @@ class _Reader:
             return None
         n, question, gold, stratum, text, reason, answer, prompt, hint, retry, stored, completion, example = row
         judged = ", ".join(part for part in (reason, f"it said {answer}" if answer else None) if part)
+        shared = _shared(text, retry)
         panels = [
-            Panel("1 · the failure", prompt, text, "wrong", judged),
-            Panel("2 · tried again with the answer as a hint", hint, retry, "right", "the hint is part of the prompt"),
-            Panel("3 · the stored example, without the hint", stored, completion, "stored",
-                  "trained on as if the model had known" if stored != hint else "warning: the hint is still in it"),
+            Panel("1 · the failure", prompt, text, "wrong", judged, shared),
+            Panel("2 · the retry, with the hint", hint, retry, "right", "the prompt gives the gold answer away", shared),
+            Panel("3 · what was stored", stored, completion, "stored",
+                  "the prompt without the hint: trained on as if the model had known" if stored != hint else "the hint is still in it"),
         ]  # fmt: skip
         why = "The model failed, saw the gold answer, and wrote a rationale that leads to it. The hint is dropped before training."
-        return Shown("hinted", "Rationalized", why, _facts(n, question, gold, stratum), panels, show("exm", example.hex))
+        return Shown("hinted", "Rationalized", why, _facts(n, question, gold, stratum), panels, show("exm", example.hex), True)
 
     def learned(self) -> Shown | None:
         row = self._one(_HELD_OUT.format(which="b.iteration = b.start and a.iteration = a.ending and a.start < a.ending and b.passed = false and a.passed"))
@@ -153,19 +160,21 @@ class _Reader:
         if row is None:
             return None
         before, after, question, gold, stratum, prompt, text, answer, text_after, answer_after = row
+        looks = ((before, text, answer, marks[0]), (after, text_after, answer_after, marks[1]))
+        shared = _shared(text, text_after)
         panels = [
-            Panel("base" if before == 0 else f"iteration {before}", prompt, text, marks[0], f"answer {answer}" if answer else ""),
-            Panel(f"iteration {after}", prompt, text_after, marks[1], f"answer {answer_after}" if answer_after else ""),
+            Panel(f"iteration {n}" if n else "base", prompt, wrote, mark, f"answer {said}" if said else "", shared)
+            for n, wrote, said, mark in looks
         ]
         return Shown(kind, title, why, _facts(None, question, gold, stratum), panels)
 
-    def _shown(self, kind: str, title: str, why: str, row: tuple[Any, ...], mark: str, said: str) -> Shown:
+    def _shown(self, kind: str, title: str, why: str, row: tuple[Any, ...], mark: str, trained: bool = False) -> Shown:
         n, attempt_id, question, gold, stratum, prompt, text, _, answer, reason = row
         facts = _facts(n, question, gold, stratum)
         facts += [("its answer", answer)] if answer is not None else []
         facts += [("verdict", reason)] if reason else []
-        # Only what was trained on has a lineage of its own; anything else is found by its id in SQL.
-        return Shown(kind, title, why, facts, [Panel(said, prompt, text, mark)], show("att", attempt_id.hex))
+        panel = Panel("what the model wrote", prompt, text, mark)
+        return Shown(kind, title, why, facts, [panel], show("att", attempt_id.hex), trained)
 
     def _attempt(self, which: str, more: str = "", **given: object) -> tuple[Any, ...] | None:
         return self._one(_ATTEMPT.format(which=which, more=more), **given)
@@ -173,6 +182,10 @@ class _Reader:
     def _one(self, query: str, **given: object) -> tuple[Any, ...] | None:
         found = self._cursor.execute(query, self._given | given).fetchall()
         return found[0] if found else None
+
+
+def _shared(one: str, other: str) -> int:
+    return len(commonprefix([one, other]))
 
 
 def _facts(iteration: int | None, question: str | None, gold: str | None, stratum: str | None) -> list[tuple[str, str | None]]:

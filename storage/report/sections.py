@@ -73,7 +73,7 @@ def yields(arm: Arm, width: float) -> Chart | None:
                       ("undecided", "undecided", undecided), ("failed", "failed", failed))  # fmt: skip
             parts = tuple(Part(series, said, count, f"{count:,}") for series, said, count in counts)
             decided = made - undecided - failed
-            drawn.append(Bar(name, parts, f"{percent(kept / decided, 0)} kept" if decided else "none decided"))
+            drawn.append(Bar(name, parts, f"{percent(kept / decided, 0)} kept" if decided else "none decided", hinted))
             table.append([str(one.iteration), "with hint" if hinted else "direct", *(f"{n:,}" for n in (made, kept, wrong, undecided, failed))])
     made, kept = sum(one.attempts for one in arm.yields), sum(one.kept for one in arm.yields)
     hinted, rescued = sum(one.rationalized for one in arm.yields), sum(one.rationalized_kept for one in arm.yields)

@@ -79,22 +79,25 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of pieces side by side. `note` stands behind it."""
+    """A bar of pieces side by side. `note` stands behind it; `joined`: it belongs to the bar above."""
 
     name: str
     parts: tuple[Part, ...]
     note: str = ""
+    joined: bool = False
 
 
 def bars(title: str, given: list[Bar], width: float, *, full: bool = False) -> Markup:
     """Horizontal bars of pieces on one scale; `full`: each is as long as all (shares of a whole)."""
     left = 14 + 7.2 * max((len(plain(bar.name, 28)) for bar in given), default=0)
     right = 14 + 6.8 * max((len(bar.note) for bar in given), default=0)
-    room, thick, pitch = width - left - right, 24, 34
+    room, thick = width - left - right, 24
     longest = max((sum(part.value for part in bar.parts) for bar in given), default=0) or 1
     drawn: list[Markup] = []
-    for place, bar in enumerate(given):
-        y, x = 4 + place * pitch, left
+    y = -6.0
+    for bar in given:
+        x = left
+        y += 3 if bar.joined else 10
         scale = room / ((sum(part.value for part in bar.parts) or 1) if full else longest)
         drawn.append(label(bar.name, left - 10, y + 17, "name", "end", 28))
         for part in bar.parts:
@@ -108,7 +111,8 @@ def bars(title: str, given: list[Bar], width: float, *, full: bool = False) -> M
             x += long
         if bar.note:
             drawn.append(label(bar.note, x + 8, y + 17, "note"))
-    return chart(width, 8 + len(given) * pitch - (pitch - thick), title, drawn)
+        y += thick
+    return chart(width, y + 4, title, drawn)
 
 
 def _short(value: object) -> object:

@@ -22,7 +22,7 @@ from tasks.engines.uniforms import keys_of
 
 OPTIONS = ("attention", "device", "dtype", "rows")
 DTYPES = ("bfloat16", "float16", "float32")
-MOST_ROWS = 512
+MOST_ROWS = 1024
 CACHE_BYTES = 1 << 30
 """On a CPU the cache of a batch may grow to this; on a GPU to half of the memory that is free."""
 

@@ -75,15 +75,16 @@ def _train(
         model=model,
         args=configuration(recipe, spec.seed, str(work)),
         train_dataset=Dataset.from_dict(
-            {"input_ids": [row.input_ids for row in laid_out], "labels": [row.labels for row in laid_out]}
+            {"input_ids": [row.input_ids for row in tokens], "labels": [row.labels for row in tokens]}
         ),
+        order=order,
         data_collator=Collator(tokenizer.pad_token_id),
         processing_class=tokenizer,
         callbacks=[watch],
         peft_config=_lora(spec) if recipe.method == "lora" else None,
     )
     watch.trainer = trainer
-    check_trainer(trainer, laid_out)
+    check_trainer(trainer, tokens)
     trained: Any = trainer.model  # the model, or the adapter around it
     parameters = sum(weight.numel() for weight in trained.parameters())
     trainable = sum(weight.numel() for weight in trained.parameters() if weight.requires_grad)
@@ -191,13 +192,8 @@ def _lora(spec: TrainingSpec) -> Any:
 
 def _training_digest(spec: TrainingSpec, base: Path, tokens: Sequence[TokenRow]) -> str:
     """What a trainer checkpoint must have been made from to be gone on with."""
-    return digest(
-        weights_digest(base),
-        spec.recipe.canonical(),
-        spec.seed,
-        spec.threads,
-        [[row.example_id, row.input_ids, row.prompt_tokens] for row in tokens],
-    )
+    rows = [row.example_id for row in tokens]
+    return digest(file_digests(base), spec.recipe.canonical(), spec.seed, spec.threads, rows)
 
 
 def _check_fed(trainer: Any, broken_at: int | None, planned: Sequence[TokenRow]) -> None:

@@ -3,7 +3,7 @@
 What is different from a plain `SFTTrainer`, and why nothing of it changes the weights:
 
 - the rows come tokenised, with labels, so no dataset preparation runs and none can drop a row;
-- the order is the dataset's own (laid out beforehand), so a resume needs no sampler state;
+- the order of the rows is laid out beforehand, one epoch long, so a resume needs no sampler state;
 - no telemetry, model card, integrations, progress bar, count of floating point operations or console log: a parent
   process listens instead;
 - the loss of every step is kept, and what was really fed is counted;
@@ -11,7 +11,7 @@ What is different from a plain `SFTTrainer`, and why nothing of it changes the w
 - a small vocabulary's loss comes from its logits: see `SMALL_VOCABULARY`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,25 @@ Progress = Callable[[int, float], None]
 """Told the number of finished steps and the mean loss since the last call."""
 
 
+class Order(torch.utils.data.Sampler[int]):
+    """Row numbers, given."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
 class Trainer(SFTTrainer):
     """An SFTTrainer that keeps every step's loss and counts the tokens it was fed."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, order: Sequence[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.order = order
         self.remove_callback(PrinterCallback)
         self.losses: list[torch.Tensor] = []
         self.tokens_seen = 0
@@ -49,6 +63,9 @@ class Trainer(SFTTrainer):
 
     def _send_telemetry(self) -> None:
         """None."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return Order(self.order)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it walks through all modules at every step."""
@@ -144,11 +161,10 @@ def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:
         bf16=half,
         use_cpu=not torch.accelerator.is_available(),
         activation_checkpointing=recipe.gradient_checkpointing,
-        # The rows are final: tokenised, masked, cut and in order.
+        # The rows are final: tokenised, masked and cut.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         packing=False,
-        train_sampling_strategy="sequential",
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="steps" if recipe.save_steps else "no",

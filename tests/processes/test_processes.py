@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import EngineFault, TrainingFault, UserMistake
+from storage.errors import EngineFault, StarloopError, TrainingFault, UserMistake
 from tasks.engines.protocol import Request, Sampling
 from tasks.processes import Processes
 
@@ -48,7 +48,7 @@ def sleeper(processes: Processes, tmp_path: Path) -> tuple[list[int], list[Excep
     def call():
         try:
             processes.call(f"{TARGETS}:sleep", str(tmp_path / "pids"), log=tmp_path / "sleeper.log")
-        except Exception as error:
+        except StarloopError as error:
             errors.append(error)
 
     thread = threading.Thread(target=call)

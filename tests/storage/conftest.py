@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,21 @@ from storage.ledger import Ledger
 from storage.shards import Shards
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of an empty ledger: copied, since making its tables takes as long as most tests."""
+    home = Home.open(tmp_path_factory.mktemp("empty") / "home")
+    ledger = Ledger(home)
+    ledger.publish(force=True)
+    ledger.close()
+    return home.ledger_db
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home.open(tmp_path / "home")
+def home(tmp_path: Path, empty_ledger: Path) -> Home:
+    home = Home.open(tmp_path / "home")
+    shutil.copy(empty_ledger, home.ledger_db)
+    return home
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_bfloat16_weights_are_saved_as_such(spec, train, processes):
 def test_a_loss_that_is_no_number_stops_the_training(spec, train):
     wild = spec(recipe=replace(RECIPE, learning_rate=1e38, warmup_steps=0, max_grad_norm=0.0))
     with pytest.raises(
-        TrainingFault, match="the loss was not a number any more at step [0-9]+; lower the learning rate"
+        TrainingFault, match=r"the loss was not a number any more at step [0-9]+; lower the learning rate"
     ):
         train(wild)
     assert not Path(wild.out).exists()
@@ -186,7 +186,7 @@ def test_nothing_to_train_on_is_refused_before_anything_is_made(spec, train):
 
 
 def test_a_base_that_is_no_model_is_refused(spec, train, tmp_path):
-    with pytest.raises(TrainingFault, match="is no model folder: it has no config.json"):
+    with pytest.raises(TrainingFault, match=r"is no model folder: it has no config\.json"):
         train(spec(base=str(tmp_path), architecture=None))
 
 
