@@ -118,6 +118,7 @@ class Steps:
         total = accounting_of(verdicts)
         gathered.judged += _judged(RATIONALIZED, attempts, verdicts)
         gathered.summary |= {
+            "attempts": gathered.summary["attempts"] + total.asked,
             "rationalized_attempts": total.asked,
             "rationalized_correct": total.ok,
             "undecided": gathered.summary["undecided"] + total.undecided,

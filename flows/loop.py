@@ -6,6 +6,7 @@ Methods build on `flows.iteration`; what is here knows nothing of any method.
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,8 @@ class Loop:
         self.figures: dict[int, Figures] = {}
         self.tokens = 0
         self._ledger = ledger
+        self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._commits: list[Future[list[str]]] = []
         self._begun = time.monotonic()
 
     def run(self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]) -> list[StepRecord]:
@@ -116,7 +119,7 @@ class Loop:
                     inputs=manifests_in(call), output=record.output,
                 )
             )
-        self._ledger.commit_steps(commits)
+        self._commit(commits)
         if fault is not None:
             raise fault
         for record in records:
@@ -150,6 +153,7 @@ class Loop:
             "seconds": {title: round(seconds, 3) for title, seconds in figures.seconds.items()},
             "wall_s": round(time.monotonic() - figures.begun, 3),
         }
+        self.settle()
         self._ledger.record("iteration_finished", {"run_id": self.run_id, **summary})
         self._ledger.publish()
         self.tracker.iteration(summary, model.checkpoint_id, model.kind, model.base_checkpoint_id)
@@ -160,6 +164,21 @@ class Loop:
         """The two looks at the test split that a loop is judged by."""
         self.outcome = {"base_accuracy": base["accuracy"], "final_accuracy": final["accuracy"], "base_test": base,
                         "final_test": final}
+
+    def settle(self) -> None:
+        """Wait until every step that is done is in the ledger; raises what kept one out."""
+        waiting, self._commits = self._commits, []
+        for commit in waiting:
+            commit.result()
+
+    def close_ledger(self) -> None:
+        """Take in what is still under way, whatever became of the run."""
+        self._committer.shutdown(wait=True)
+
+    def _commit(self, commits: list[StepCommit]) -> None:
+        """Into the ledger while the next step runs; at most one step behind."""
+        self.settle()
+        self._commits.append(self._committer.submit(self._ledger.commit_steps, commits))
 
     def ended(self) -> dict[str, Any]:
         """The run's last figures."""
@@ -241,6 +260,7 @@ def loop_of(method: str, preset: str | None, config: LoopConfig, code: dict[str,
     state, why = "failed", ""
     try:
         yield loop
+        loop.settle()
         state = "completed"
     except BudgetReached as limit:
         state, why = "stopped", str(limit)
@@ -250,6 +270,7 @@ def loop_of(method: str, preset: str | None, config: LoopConfig, code: dict[str,
         why = f"{type(error).__name__}: {error}" if not isinstance(error, StarloopError) else str(error)
         raise
     finally:
+        loop.close_ledger()
         ledger.finish_run(run_id, state=state, facts={"why": why, **loop.ended()})
         for warning in tracker.finish(state, loop.outcome, max(loop.figures, default=0)):
             listener.said(warning)

@@ -11,6 +11,8 @@ import pytest
 
 from flows.server import LocalServer, keep_quiet
 
+pytest_plugins = ["tests.small_run"]
+
 _prefect_home = Path(tempfile.mkdtemp(prefix="starloop-prefect-"))
 atexit.register(shutil.rmtree, _prefect_home, ignore_errors=True)
 os.environ |= {"PREFECT_HOME": str(_prefect_home), "HF_HUB_OFFLINE": "1", "PREFECT_LOGGING_LEVEL": "ERROR"}

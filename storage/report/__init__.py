@@ -3,7 +3,7 @@
     >>> write_report(home, run_id)
     PosixPath('.starloop/reports/1f8e….html')
 
-`arms` reads what happened, `sections` and `curve` make charts and sentences of it, `examples` chooses what to read,
+`arms` reads what happened, `sections`, `strata` and `curve` make charts and sentences of it, `examples` chooses what to read,
 `headline` and `commands` say what it comes to and how to go on; `page.html.jinja` puts it in order.
 """
 

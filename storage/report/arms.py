@@ -39,6 +39,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of an iteration's attempts at training problems, those with a hint apart."""
+
+    iteration: int
+    hinted: bool
+    made: int
+    kept: int
+    rejected: int
+    undecided: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Soundness:
     """Of the rationales that reached the gold answer and whose steps were judged: how many have a wrong step."""
 
@@ -54,7 +67,7 @@ class Arm:
 
     run: Run
     iterations: list[Iteration]
-    yields: list[Yield]
+    tallies: list[Tally]
     steps: list[Step]
     soundness: list[Soundness]
     flips: dict[int, Change]
@@ -134,6 +147,7 @@ def rows(cursor: duckdb.DuckDBPyConnection, query: str, given: Sequence[Any]) ->
 def _arm(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> Arm:
     wanted = run.config.get("iterations")
     iterations = [one for one in lineage.iterations(run.run_id) if wanted is None or one.iteration <= wanted]
+    steps = lineage.steps(run.run_id)
     base, final = _test(run.facts.get("base_test")), _test(run.facts.get("final_test"))
     ended = rows(
         cursor,
@@ -144,8 +158,8 @@ def _arm(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> Arm:
     return Arm(
         run=run,
         iterations=iterations,
-        yields=[one for one in lineage.yields(run.run_id) if one.iteration > 0],
-        steps=lineage.steps(run.run_id),
+        tallies=_tallies(lineage.yields(run.run_id), steps),
+        steps=steps,
         soundness=_soundness(cursor, run.run_id),
         flips=_flips(cursor, run.run_id),
         base_test=base,
@@ -154,6 +168,27 @@ def _arm(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> Arm:
         wall_s=max(spent, sum(one.wall_s or 0.0 for one in iterations) if not ended else 0.0),
         tokens=int(run.facts.get("tokens") or sum(one.figures.get("tokens") or 0 for one in iterations)),
     )
+
+
+def _tallies(yields: list[Yield], steps: list[Step]) -> list[Tally]:
+    """As the steps account for them; the view counts a problem that was drawn twice once, and is
+    there for steps of other names."""
+    found: list[Tally] = []
+    for one in yields:
+        counted = (
+            (False, "verify", one.attempts, one.kept, one.undecided, one.failed),
+            (True, "verify rationalized", one.rationalized, one.rationalized_kept, one.rationalized_undecided, 0),
+        )
+        for hinted, name, made, kept, undecided, failed in counted:
+            told = [step for step in steps if step.iteration == one.iteration and step.step == name]
+            if told:
+                made, kept = sum(step.asked for step in told), sum(step.ok for step in told)
+                undecided, failed = sum(step.undecided for step in told), sum(step.failed for step in told)
+            if made and one.iteration > 0:
+                found.append(
+                    Tally(one.iteration, hinted, made, kept, made - kept - undecided - failed, undecided, failed)
+                )
+    return found
 
 
 def _soundness(cursor: duckdb.DuckDBPyConnection, run_id: str) -> list[Soundness]:

@@ -37,7 +37,10 @@ def next_commands(root: Path, run: Run, best: Arm) -> list[Line]:
         ]
     lines += [
         Line("these figures for a script", f"starloop status {show('run', run.run_id)} --json{place}"),
-        Line("every metric and checkpoint in MLflow's pages", f"mlflow ui --backend-store-uri sqlite:///{shlex.quote(str(root / 'mlflow.db'))}"),
+        Line(
+            "every metric and checkpoint in MLflow's pages",
+            f"mlflow ui --backend-store-uri sqlite:///{shlex.quote(str(root / 'mlflow.db'))}",
+        ),
     ]
     return lines
 

@@ -13,6 +13,9 @@ from storage.report.text import plain
 COLOURS = 8
 """Colours in the style sheet; after these a line's shape tells it apart."""
 
+_MOST_EMPTY = 40
+"""Iterations still to come that are left room for."""
+
 _TOP, _BOTTOM, _LEFT = 22.0, 52.0, 56.0
 
 
@@ -37,7 +40,9 @@ def accuracy_curve(arms: Sequence[Arm], width: float = 980, height: float = 400)
     """The chart of one run, or of several with the name at the end of each line."""
     alone = len(arms) == 1
     last = max((one.iteration for arm in arms for one in arm.iterations), default=0)
-    right = 16.0 if alone else 30 + 7.0 * max(len(plain(arm.run.name, 26)) for arm in arms)
+    if alone and arms[0].run.state != "completed":
+        last = max(last, min(arms[0].run.config.get("iterations") or 0, _MOST_EMPTY))
+    right = 28.0 if alone else 30 + 7.0 * max(len(plain(arm.run.name, 26)) for arm in arms)
     plane = _Plane(width, height, right, last)
     drawn = _axes(plane)
     for place, arm in enumerate(arms):
@@ -58,7 +63,8 @@ def _axes(plane: _Plane) -> list[Markup]:
     for iteration in range(0, plane.last + 1, every):
         name = str(iteration) if iteration else "base"
         drawn.append(label(name, plane.x(iteration), plane.height - _BOTTOM + 22, "tick", "middle"))
-    drawn.append(label("iteration", plane.x(plane.last / 2), plane.height - 8, "tick", "middle"))
+    if plane.last:
+        drawn.append(label("iteration", plane.x(plane.last / 2), plane.height - 8, "tick", "middle"))
     return drawn
 
 
@@ -73,10 +79,11 @@ def _line(plane: _Plane, arm: Arm, place: int, alone: bool) -> list[Markup]:
         said = f"{arm.run.name}, {'base' if n == 0 else f'iteration {n}'}, dev"
         drawn.append(_point(plane, plane.x(n) + nudge, score, place, said))
     if alone:
-        drawn += [_beside(plane, plane.x(n), score) for n, score in scores]
+        every = 1 + int(46 * max(plane.last, 1) / (plane.x(plane.last or 1) - plane.x(0)))
+        drawn += [_beside(plane, plane.x(n), score) for n, score in scores if (scores[-1][0] - n) % every == 0]
         for score, n, side in ((arm.base_test, 0, -1), (arm.final_test, plane.last, 1)):
             if score:
-                drawn += _test(plane, plane.x(n) + 40 * side, score, side)
+                drawn += _test(plane, plane.x(n) + 52 * side, score, side)
     shape = f"arm a{place % COLOURS}" + (f" dash{place // COLOURS}" if place >= COLOURS else "")
     return [element("g", *drawn, class_=shape)]
 

@@ -6,7 +6,6 @@ hardest for the base, a text of middling length, then the id.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from os.path import commonprefix
 from typing import Any
 
 import duckdb
@@ -79,11 +78,16 @@ class _Reader:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, arm: Arm) -> None:
         self._cursor = cursor
         self._given = {"run": arm.run.run_id, "hard": arm.hardest_first}
+        unfiltered = arm.run.config.get("train_on") == "everything"
+        self._fate = (
+            "This run trains on it all the same." if unfiltered else "It stays in the ledger and is not trained on."
+        )
 
     def kept(self) -> Shown | None:
         more = "join (select distinct attempt_id from v_mix_source) s using (attempt_id)"
-        sound = "not exists (from verdict v where v.attempt_id = a.attempt_id and v.passed = false)"
-        row = self._attempt(f"a.passed and not a.hinted and {sound}", more) or self._attempt("a.passed and not a.hinted", more)
+        right = "a.passed and not a.hinted"
+        sound = f"{right} and not exists (from verdict v where v.attempt_id = a.attempt_id and v.passed = false)"
+        row = self._attempt(sound, more) or self._attempt(right, more)
         if row is None:
             return None
         why = "The model reached the gold answer by itself. Prompt and answer became a training example, exactly as they stand here."
@@ -97,8 +101,9 @@ class _Reader:
         )
         found = []
         for reason, count in rows(self._cursor, query, [self._given["run"]]):
-            row = self._attempt("a.passed = false and not a.hinted and a.reason is not distinct from $reason", reason=reason)
-            why = f"One of {count:,} attempts rejected with this reason. It stays in the ledger and is never trained on."
+            wrong = "a.passed = false and not a.hinted and a.reason is not distinct from $reason"
+            row = self._attempt(wrong, reason=reason)
+            why = f"One of {count:,} attempts rejected with this reason. {self._fate}"
             if row:
                 found.append(self._shown("rejected", f"Rejected: {reason or 'no reason given'}", why, row, "wrong"))
         return found
@@ -144,10 +149,16 @@ class _Reader:
                   "the prompt without the hint: trained on as if the model had known" if stored != hint else "the hint is still in it"),
         ]  # fmt: skip
         why = "The model failed, saw the gold answer, and wrote a rationale that leads to it. The hint is dropped before training."
-        return Shown("hinted", "Rationalized", why, _facts(n, question, gold, stratum), panels, show("exm", example.hex), True)
+        return Shown(
+            "hinted", "Rationalized", why, _facts(n, question, gold, stratum), panels, show("exm", example.hex), True
+        )
 
     def learned(self) -> Shown | None:
-        row = self._one(_HELD_OUT.format(which="b.iteration = b.start and a.iteration = a.ending and a.start < a.ending and b.passed = false and a.passed"))
+        row = self._one(
+            _HELD_OUT.format(
+                which="b.iteration = b.start and a.iteration = a.ending and a.start < a.ending and b.passed = false and a.passed"
+            )
+        )
         why = "A held-out problem that is never trained on: the base got it wrong, the last checkpoint gets it right."
         return self._pair("learned", "Learned", why, row, ("wrong", "right"))
 
@@ -156,7 +167,9 @@ class _Reader:
         why = "A held-out problem that one checkpoint solved and the next did not: what an average hides."
         return self._pair("lost", "Solved, then lost", why, row, ("right", "wrong"))
 
-    def _pair(self, kind: str, title: str, why: str, row: tuple[Any, ...] | None, marks: tuple[str, str]) -> Shown | None:
+    def _pair(
+        self, kind: str, title: str, why: str, row: tuple[Any, ...] | None, marks: tuple[str, str]
+    ) -> Shown | None:
         if row is None:
             return None
         before, after, question, gold, stratum, prompt, text, answer, text_after, answer_after = row
@@ -185,10 +198,13 @@ class _Reader:
 
 
 def _shared(one: str, other: str) -> int:
-    return len(commonprefix([one, other]))
+    ends = (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])
+    return next(ends, min(len(one), len(other)))
 
 
-def _facts(iteration: int | None, question: str | None, gold: str | None, stratum: str | None) -> list[tuple[str, str | None]]:
+def _facts(
+    iteration: int | None, question: str | None, gold: str | None, stratum: str | None
+) -> list[tuple[str, str | None]]:
     facts: Sequence[tuple[str, str | None]] = [
         ("iteration", None if iteration is None else str(iteration)), ("question", question), ("gold answer", gold),
         ("stratum", stratum or None),

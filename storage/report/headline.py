@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from storage.answers import Run
 from storage.report.arms import Arm, Change, Score
 from storage.report.svg import NBSP, duration, percent
+from storage.report.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def headline(run: Run, arms: list[Arm]) -> Headline:
         state=_state(run, best),
         when=f"{run.started_at:%d %B %Y, %H:%M} UTC",
         test_n=f"{best.final_test.n:,}" if best.final_test else "",
-        tiles=_tiles(run, arms, final, done),
+        tiles=_tiles(run, arms, done),
     )
 
 
@@ -70,7 +71,7 @@ def _lead(best: Arm, final: Score | None, done: int, arms: int) -> str:
     if final is None:
         return "Nothing has been measured yet: the base has not been evaluated."
     what = f"of {final.n:,} held-out {final.split} problems answered correctly"
-    who = f", by the best of {arms} arms ({best.run.name})" if arms > 1 else ""
+    who = f", by the best of {arms} arms ({plain(best.run.name)})" if arms > 1 else ""
     if not best.final_test and done == 0:
         return f"{what} by the base{who}. No iteration of self-training has finished yet."
     times = f"{done} iteration{'' if done == 1 else 's'} of self-training"
@@ -105,19 +106,20 @@ def _state(run: Run, best: Arm) -> str:
             return f"This run ended as {state}{': ' + why if why else ''}. The same command goes on from where it was."
 
 
-def _tiles(run: Run, arms: list[Arm], final: Score | None, done: int) -> list[Tile]:
-    attempts = sum(one.attempts + one.rationalized for arm in arms for one in arm.yields)
-    kept = sum(one.kept + one.rationalized_kept for arm in arms for one in arm.yields)
+def _tiles(run: Run, arms: list[Arm], done: int) -> list[Tile]:
+    attempts = sum(one.made for arm in arms for one in arm.tallies)
+    kept = sum(one.kept for arm in arms for one in arm.tallies)
     starts = "" if run.starts == 1 else f"over {run.starts} starts"
     tiles = [
-        Tile("iterations", str(done), f"of {run.config['iterations']} wanted" if run.config.get("iterations", done) != done else ""),
+        Tile(
+            "iterations",
+            str(done),
+            f"of {run.config['iterations']} wanted" if run.config.get("iterations", done) != done else "",
+        ),
         Tile("wall time", duration(sum(arm.wall_s for arm in arms)), starts),
         Tile("tokens generated", f"{sum(arm.tokens for arm in arms):,}"),
-        Tile("attempts at training problems", f"{attempts:,}", f"{kept:,} reached the gold answer" if attempts else "none"),
-        Tile("state", run.state),
+        Tile("attempts at training", f"{attempts:,}", f"{kept:,} reached the gold answer" if attempts else "none"),
     ]
     if len(arms) > 1:
         tiles.insert(0, Tile("arms", str(len(arms))))
-    if final:
-        tiles.insert(-1, Tile(f"held-out {final.split} problems", f"{final.n:,}", "disjoint from training"))
     return tiles

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
+from markupsafe import Markup
 
 from storage.home import Home, atomic_write
 from storage.identity import show
@@ -21,7 +22,8 @@ from storage.report.commands import next_commands, queries
 from storage.report.curve import accuracy_curve
 from storage.report.examples import teaching_examples
 from storage.report.headline import best_of, headline, p_shown
-from storage.report.sections import Cell, Chart, Unsound, heat, mixes, strata_sentence, times, unsound, yields
+from storage.report.sections import Chart, Unsound, mixes, times, unsound, yields
+from storage.report.strata import Cell, heat, strata_sentence
 from storage.report.svg import duration, percent
 from storage.report.text import plain, visible
 
@@ -79,7 +81,7 @@ def render_report(home: Home, run_id: str) -> str:
             arms = read_arms(lineage, cursor, run)
             best = best_of(arms)
             several = len(arms) > 1
-            width = 640.0 if several else 980.0
+            width = 500.0 if several else 980.0
             settings = flat(run.config)
             return _environment().get_template("page.html.jinja").render(
                 run=run,
@@ -87,6 +89,7 @@ def render_report(home: Home, run_id: str) -> str:
                 several=several,
                 best=best,
                 views=[_view(arm, width) for arm in arms],
+                dense=any(len(arm.iterations) > 8 for arm in arms),
                 curve=accuracy_curve(arms) if any(arm.dev for arm in arms) else None,
                 curve_says="" if several else _climb(best),
                 arm_rows=_arm_rows(cursor, arms, best) if several else [],
@@ -118,10 +121,20 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("storage", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("storage", "report"),
+        autoescape=True,
+        finalize=_safe,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"visible": visible, "plain": plain, "percent": percent}
     return environment
+
+
+def _safe(value: Any) -> Any:
+    """Whatever the template puts out, unless it is markup of ours: no text gets onto the page past `visible`."""
+    return value if isinstance(value, Markup | Undefined) else visible(value)
 
 
 def _view(arm: Arm, width: float) -> View:
@@ -174,7 +187,11 @@ def _climb(arm: Arm) -> str:
     steps = [after.accuracy - before.accuracy for before, after in pairwise(scores)]
     rose, top = sum(step > 0 for step in steps), max(range(len(steps)), key=lambda n: steps[n])
     said = f"Dev accuracy rose in {rose} of {len(steps)} iteration{'' if len(steps) == 1 else 's'}"
-    return f"{said}, most in iteration {top + 1} ({100 * steps[top]:+.1f} points)." if rose else f"{said}: this run shows no gain."
+    return (
+        f"{said}, most in iteration {top + 1} ({100 * steps[top]:+.1f} points)."
+        if rose
+        else f"{said}: this run shows no gain."
+    )
 
 
 def _arm_rows(cursor: duckdb.DuckDBPyConnection, arms: list[Arm], best: Arm) -> list[ArmRow]:
@@ -200,9 +217,7 @@ def _arm_rows(cursor: duckdb.DuckDBPyConnection, arms: list[Arm], best: Arm) -> 
                     percent(test.accuracy) if test else arm.run.state,
                     f"{percent(test.low)} to {percent(test.high)}" if test else "—",
                     "the best" if arm is best and test else against,
-                    str(max((n.iteration for n in arm.iterations), default=0)),
                     f"{sum(n.kept or 0 for n in arm.iterations):,}",
-                    f"{arm.tokens:,}",
                     duration(arm.wall_s),
                 ],
             )
@@ -213,6 +228,12 @@ def _arm_rows(cursor: duckdb.DuckDBPyConnection, arms: list[Arm], best: Arm) -> 
 def _run_rows(arms: list[Arm], run: Any, several: bool) -> list[list[Any]]:
     shown = [run, *(arm.run for arm in arms)] if several else [run]
     return [
-        [visible(one.name, 60), show("run", one.run_id), one.state, f"{one.started_at:%Y-%m-%d %H:%M:%S}", one.prefect_flow_run_id or "—"]
+        [
+            plain(one.name, 60),
+            show("run", one.run_id),
+            one.state,
+            f"{one.started_at:%Y-%m-%d %H:%M:%S}",
+            one.prefect_flow_run_id or "—",
+        ]
         for one in shown
     ]

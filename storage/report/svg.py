@@ -30,7 +30,7 @@ def chart(width: float, height: float, title: str, children: Iterable[Markup]) -
     return element(
         "svg", element("title", plain(title, 400)), *children,
         viewBox=f"0 0 {_short(width)} {_short(height)}", role="img", aria_label=plain(title, 400),
-        style=f"min-width:{min(width, 620):.0f}px",
+        style=f"min-width:{0.64 * width:.0f}px",
     )  # fmt: skip
 
 
@@ -105,7 +105,9 @@ def bars(title: str, given: list[Bar], width: float, *, full: bool = False) -> M
             if long <= 0:
                 continue
             said = element("title", plain(f"{bar.name}, {part.name}: {part.shown}", 200))
-            drawn.append(element("rect", said, x=x, y=y, width=max(long - 1, 0.6), height=thick, class_=f"s-{part.series}"))
+            drawn.append(
+                element("rect", said, x=x, y=y, width=max(long - 1, 0.6), height=thick, class_=f"s-{part.series}")
+            )
             if long > 10 + 7 * len(part.shown):
                 drawn.append(label(part.shown, x + long / 2, y + 16.5, f"on on-{part.series}", "middle"))
             x += long

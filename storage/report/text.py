@@ -1,7 +1,7 @@
 """Text that a model or a person wrote, as HTML that can do nothing: escaped, its control characters visible, cut.
 
     >>> visible("\\x1b[31m<b>")
-    Markup('<span class="ctl" title="U+001B">␛</span>[31m&lt;b&gt;')
+    Markup('<span class="ctl" title="U+001B">ESC</span>[31m&lt;b&gt;')
 
 Line breaks and tabs stay what they are. Characters that show nothing or turn the direction of writing are named
 instead; so an emoji that is joined from several falls into its parts.
@@ -16,6 +16,40 @@ LONGEST = 1200
 
 MOST_LINES = 30
 
+_CONTROLS = [
+    "NUL",
+    "SOH",
+    "STX",
+    "ETX",
+    "EOT",
+    "ENQ",
+    "ACK",
+    "BEL",
+    "BS",
+    "TAB",
+    "LF",
+    "VT",
+    "FF",
+    "CR",
+    "SO",
+    "SI",
+    "DLE",
+    "DC1",
+    "DC2",
+    "DC3",
+    "DC4",
+    "NAK",
+    "SYN",
+    "ETB",
+    "CAN",
+    "EM",
+    "SUB",
+    "ESC",
+    "FS",
+    "GS",
+    "RS",
+    "US",
+]
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _CONTROL = Markup('<span class="ctl" title="{}">{}</span>')
 _CUT = Markup('<span class="cut">{}</span>')
@@ -34,7 +68,9 @@ def plain(text: object, limit: int = 60) -> str:
     """The same without marks, on one line: for labels and titles. Still to be escaped."""
     whole = "" if text is None else str(text)
     short = whole if len(whole) <= limit else f"{whole[: limit - 1]}…"
-    return "".join(_name(character) if _hidden(character) or character in "\n\t" else character for character in short)
+    return "".join(
+        f"⟨{_name(character)}⟩" if _hidden(character) or character in "\n\t" else character for character in short
+    )
 
 
 def _cut(text: str, limit: int) -> tuple[str, str, str]:
@@ -74,6 +110,6 @@ def _hidden(character: str) -> bool:
 
 def _name(character: str) -> str:
     code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    if code < len(_CONTROLS):
+        return _CONTROLS[code]
+    return "DEL" if code == 0x7F else f"U+{code:04X}"

@@ -83,4 +83,3 @@ def growing_layer() -> Any:
             self.keys, self.values = (buffer[: self._rows, :, : self._length] for buffer in self._buffers)
 
     return GrowingLayer
-

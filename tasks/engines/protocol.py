@@ -1,8 +1,8 @@
 """What an engine is: requests in, responses out in the order they finish.
 
-    >>> sampling = Sampling(temperature=0.7, max_tokens=32)
-    >>> next(engine.generate([Request("9f86d081884c7d659a2feaa0c55ad015", "00628+00579=")], sampling))
-    Response(request_id='9f86…', text='890727106512…A001207', finish_reason='stop', prompt_tokens=12, tokens=28, …)
+>>> sampling = Sampling(temperature=0.7, max_tokens=32)
+>>> next(engine.generate([Request("9f86d081884c7d659a2feaa0c55ad015", "00628+00579=")], sampling))
+Response(request_id='9f86…', text='890727106512…A001207', finish_reason='stop', prompt_tokens=12, tokens=28, …)
 """
 
 from collections.abc import Iterator, Sequence

@@ -2,7 +2,7 @@
 
 A JSON file maps prompts to answers, and `*` to the answer for all others:
 
-    {"00628+00579=": "890727106512000100000A001207", "001+001=": ["A000002", "A000003"], "*": "no idea"}
+    {"00628+00579=": "890727106512001100000A001207", "001+001=": ["A000002", "A000003"], "*": "no idea"}
 
 Of several answers the request's own uniform number picks one, so different samples differ and a repeated request does
 not. A function is called with the Request and the Sampling and returns the text; what it raises becomes a failed

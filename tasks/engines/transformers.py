@@ -98,7 +98,9 @@ class TransformersEngine:
             for index, key in zip(sound, keys, strict=True)
             if isinstance(tokens := encoded[index], list)
         ]
-        groups = batches([len(row.prompt) for row in writings], sampling.max_tokens, self._most_rows, self._most_tokens())
+        groups = batches(
+            [len(row.prompt) for row in writings], sampling.max_tokens, self._most_rows, self._most_tokens()
+        )
         for group in groups:
             batch = [writings[place] for place in group]
             decoding = Decoding(
@@ -128,7 +130,9 @@ class TransformersEngine:
         if not prompts:
             return []
         try:
-            return self._tokenizer(prompts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+            return self._tokenizer(prompts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
+                "input_ids"
+            ]
         except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exceptions; here they become data
             if len(prompts) == 1:
                 return [f"the tokenizer does not take the prompt {prompts[0]!r:.80}: {error}"]
@@ -157,8 +161,6 @@ class TransformersEngine:
         device = self._model.device
         most = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CACHE_BYTES
         return most // _cache_bytes_per_token(self._model)
-
-
 
 
 def _folder(model: Path | str) -> Path:

@@ -67,7 +67,9 @@ class Addition:
         if split != "train":
             return self._held_out[split][start : start + count]
         places = (divmod(place, len(self._lengths)) for place in range(start, start + count))
-        return [self._problem("train", self._lengths[length], self._lengths[length].train(turn)) for turn, length in places]
+        return [
+            self._problem("train", self._lengths[length], self._lengths[length].train(turn)) for turn, length in places
+        ]
 
     def corpus(self, start: int, count: int) -> list[Problem]:
         """Worked examples by writers who slip: `rationale` is the completion, right or wrong.
@@ -99,8 +101,9 @@ class Addition:
 
     def _problem(self, split: str, pairs: "PairsOfLength", pair: tuple[int, int], weight: float = 1.0) -> Problem:
         question = self._question(pair)
-        return Problem.of(self.name, split, question, self._gold(question), stratum=pairs.stratum, weight=weight,
-                          licence=self.licence)
+        return Problem.of(
+            self.name, split, question, self._gold(question), stratum=pairs.stratum, weight=weight, licence=self.licence
+        )
 
     def _question(self, pair: tuple[int, int]) -> str:
         return f"{pair[0]:0{self.width}d}+{pair[1]:0{self.width}d}"
@@ -131,18 +134,18 @@ class PairsOfLength:
         places = range(self._test) if split == "test" else range(self._test, self._test + self._dev)
         pairs = [self._pair(place) for place in places]
         if self.digits > 1:
-            return [self._ordered(pair, place) for pair, place in zip(pairs, places, strict=True)]
+            return [self._ordered(pair, mix(place)) for pair, place in zip(pairs, places, strict=True)]
         return [order for a, b in pairs for order in dict.fromkeys(((a, b), (b, a)))]
 
     def train(self, turn: int) -> tuple[int, int]:
         """The pair at a place of the train stream; every second round gives the pairs in the other order."""
         lap, place = divmod(turn, self._train_size)
-        return self._ordered(self._pair(self._test + self._dev + place), place + lap)
+        return self._ordered(self._pair(self._test + self._dev + place), mix(place) ^ lap)
 
     def corpus(self, turn: int) -> tuple[int, int]:
         """The same pairs in an order of their own."""
         lap, place = divmod(turn, self._train_size)
-        return self._ordered(self._pair(self._test + self._dev + self._corpus_shuffle[place]), place + lap)
+        return self._ordered(self._pair(self._test + self._dev + self._corpus_shuffle[place]), mix(place) ^ lap)
 
     def _pair(self, place: int) -> tuple[int, int]:
         """The pair a <= b at a place of the shuffle; pairs are numbered 00, 01, 11, 02, 12, 22, …"""
@@ -152,7 +155,7 @@ class PairsOfLength:
 
     @staticmethod
     def _ordered(pair: tuple[int, int], coin: int) -> tuple[int, int]:
-        return pair if mix(coin) & 1 else (pair[1], pair[0])
+        return pair if coin & 1 else (pair[1], pair[0])
 
 
 class _Uniforms:

@@ -29,7 +29,9 @@ def load(options: str) -> "JsonlProblems":
         name, equals, value = option.partition("=")
         chosen = fields if name in fields else settings if name in settings else None
         if chosen is None or not equals:
-            raise UserMistake(f"jsonl has no option {option!r}; it has: {', '.join([*FIELDS, *SETTINGS])}, each as name=value")
+            raise UserMistake(
+                f"jsonl has no option {option!r}; it has: {', '.join([*FIELDS, *SETTINGS])}, each as name=value"
+            )
         chosen[name] = value
     return JsonlProblems(Path(path), fields, settings, f"jsonl:{options}")
 
@@ -81,7 +83,9 @@ class JsonlProblems:
             raise UserMistake(f"{where} is a {type(row).__name__}; give an object")
         question = row.get(fields["question"])
         if not isinstance(question, str) or not question.strip():
-            raise UserMistake(f"{where} has no text under {fields['question']!r}; it has: {', '.join(row) or 'nothing'}")
+            raise UserMistake(
+                f"{where} has no text under {fields['question']!r}; it has: {', '.join(row) or 'nothing'}"
+            )
         split = row.get(fields["split"], settings["split_all"])
         if split not in SPLITS:
             raise UserMistake(f"{where}: {split!r} is no split; give one of: {', '.join(SPLITS)}")

@@ -35,4 +35,6 @@ def load(ref: str) -> ProblemSet:
     try:
         return getattr(import_module(module), options or "load")()
     except (ImportError, AttributeError) as mistake:
-        raise UserMistake(f"problem set {ref!r} cannot be imported ({mistake}); give package.module:function") from mistake
+        raise UserMistake(
+            f"problem set {ref!r} cannot be imported ({mistake}); give package.module:function"
+        ) from mistake

@@ -1,6 +1,6 @@
 """How a sum is worked on paper, and by whom: the right scratchpad, and writers who forget carries.
 
-    00628+00579  →  8907 2710 6512 0001 0000 0 A001207     (written without the spaces)
+    00628+00579  →  8907 2710 6512 0011 0000 0 A001207     (written without the spaces)
 
 From the right, four characters a column: the two digits, the carry into it, the digit of the sum. Then the last carry,
 `A`, and the answer, which has one digit more than the operands.

@@ -49,7 +49,11 @@ def completion(template: str, source: Problem | str, rationale: bool = True) -> 
     if rationale and source.rationale is None:
         raise UserMistake(f"problem {source.question!r} of {source.source} has no worked solution to train on")
     facts = _facts(source) | {"gold": source.gold}
-    return _fill(template, "worked", facts | {"rationale": source.rationale}) if rationale else _fill(template, "answer", facts)
+    return (
+        _fill(template, "worked", facts | {"rationale": source.rationale})
+        if rationale
+        else _fill(template, "answer", facts)
+    )
 
 
 def template_digest(template: str) -> str:
@@ -74,7 +78,9 @@ def _folder(template: str) -> Path:
     folder = Path(template) if "/" in template else TEMPLATES / template
     if not folder.is_dir():
         names = ", ".join(sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()))
-        raise UserMistake(f"no prompt template {template!r}; this checkout has: {names}; a folder of your own needs a slash")
+        raise UserMistake(
+            f"no prompt template {template!r}; this checkout has: {names}; a folder of your own needs a slash"
+        )
     return folder
 
 
@@ -92,7 +98,9 @@ def _compiled(folder: str, form: str) -> "Template":
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
+    )
     return environment.from_string(_source(folder, form))
 
 
@@ -104,5 +112,7 @@ def _digest_of(folder: str, form: str) -> str:
 def _source(folder: str, form: str) -> str:
     path = Path(folder) / f"{form}.jinja"
     if not path.is_file():
-        raise UserMistake(f"template set {Path(folder).name} has no {form}.jinja; write one beside the others in {folder}")
+        raise UserMistake(
+            f"template set {Path(folder).name} has no {form}.jinja; write one beside the others in {folder}"
+        )
     return path.read_text(encoding="utf-8")

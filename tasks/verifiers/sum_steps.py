@@ -1,6 +1,6 @@
 """Every written step of a sum: whether the answer was reached as it should be, or got there through a wrong step.
 
-    00628+00579  →  8907 2710 6512 0001 0000 0 A…     (digit, digit, carry in, digit of the sum; then the last carry)
+    00628+00579  →  8907 2710 6512 0011 0000 0 A…     (digit, digit, carry in, digit of the sum; then the last carry)
 
 For measuring, not for filtering: `sums` decides what is kept, and this says which of it is sound. Each column is held
 against the right one, so the columns after a forgotten carry are wrong too. The answer itself is not looked at.

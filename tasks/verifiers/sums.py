@@ -1,6 +1,6 @@
 """The final answer of a sum: what stands after the last `A` of the text, which must end there.
 
-    >>> verify("890727106512000100000A001207", problem)     # problem.gold == "001207"
+    >>> verify("890727106512001100000A001207", problem)     # problem.gold == "001207"
     Judgement(passed=True, answer='1207')
 
 The steps before it are not looked at: a right answer after a wrong step passes (`sum_steps` measures how often).

@@ -11,7 +11,7 @@ import pytest
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.lineage import Lineage
-from tests.flows.conftest import status_of
+from tests.small_run import status_of
 
 pytestmark = pytest.mark.slow
 
