@@ -103,10 +103,9 @@ def _prepare(spec: TrainingSpec, folder: Path) -> tuple[Any, Any, list[TokenRow]
 
     if spec.threads:
         torch.set_num_threads(spec.threads)
-    base = spec.base
+    base = Path(spec.base) if spec.base else folder / "fresh"
     if spec.architecture is not None:
-        base = str(folder / "fresh")
-        embedded.initialise(Path(base), spec.seed, spec.architecture)
+        embedded.initialise(base, spec.seed, spec.architecture)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tokens = tokenise(read_rows(spec.examples, spec.members), tokenizer, spec.recipe)

@@ -21,7 +21,7 @@ def report(run: str | None = None, /, *, home: Path | None = None, out: Path | N
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     out
-        Where to write it; reports/<run>.html in the home if not given.
+        Where to write it; reports/RUN.html in the home if not given.
     """
     opened = Home.open(home)
     with Lineage.open(opened, fresh=True) as lineage:

@@ -159,7 +159,7 @@ class _Reader:
                 which="b.iteration = b.start and a.iteration = a.ending and a.start < a.ending and b.passed = false and a.passed"
             )
         )
-        why = "A held-out problem that is never trained on: the base got it wrong, the last checkpoint gets it right."
+        why = "A held-out problem: the base got it wrong, the last checkpoint gets it right."
         return self._pair("learned", "Learned", why, row, ("wrong", "right"))
 
     def lost(self) -> Shown | None:

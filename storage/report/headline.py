@@ -75,9 +75,12 @@ def _lead(best: Arm, final: Score | None, done: int, arms: int) -> str:
     if not best.final_test and done == 0:
         return f"{what} by the base{who}. No iteration of self-training has finished yet."
     times = f"{done} iteration{'' if done == 1 else 's'} of self-training"
-    if not best.final_test:
-        return f"{what}, before and after {times} so far{who}. The test split is looked at when the run ends."
-    return f"{what}, before and after {times}{who}. None of them was ever trained on."
+    when = f"before and after {times}" if best.base else f"after {times}"
+    if best.final_test:
+        return f"{what}, {when}{who}."
+    if best.run.state == "running":
+        return f"{what}, {when} so far{who}. The test split is looked at when the run ends."
+    return f"{what}, {when}{who}. The test split was not looked at."
 
 
 def _evidence(base: Score, final: Score, change: Change | None) -> str:
@@ -109,6 +112,7 @@ def _state(run: Run, best: Arm) -> str:
 def _tiles(run: Run, arms: list[Arm], done: int) -> list[Tile]:
     attempts = sum(one.made for arm in arms for one in arm.tallies)
     kept = sum(one.kept for arm in arms for one in arm.tallies)
+    wall_s = sum(arm.wall_s for arm in arms)
     starts = "" if run.starts == 1 else f"over {run.starts} starts"
     tiles = [
         Tile(
@@ -116,7 +120,7 @@ def _tiles(run: Run, arms: list[Arm], done: int) -> list[Tile]:
             str(done),
             f"of {run.config['iterations']} wanted" if run.config.get("iterations", done) != done else "",
         ),
-        Tile("wall time", duration(sum(arm.wall_s for arm in arms)), starts),
+        Tile("wall time", duration(wall_s) if wall_s else "—", starts),
         Tile("tokens generated", f"{sum(arm.tokens for arm in arms):,}"),
         Tile("attempts at training", f"{attempts:,}", f"{kept:,} reached the gold answer" if attempts else "none"),
     ]

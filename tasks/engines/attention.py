@@ -49,8 +49,5 @@ def attend(module: Any, query: "Tensor", key: "Tensor", value: "Tensor", attenti
         else:
             scores = scores.masked_fill(~attention_mask, float("-inf"))
     weights = scores.softmax(-1)
-    if small:
-        attended = (weights.transpose(2, 3) * value).sum(2, keepdim=True)
-    else:
-        attended = weights @ value
+    attended = (weights.transpose(2, 3) * value).sum(2, keepdim=True) if small else weights @ value
     return attended.reshape(rows, 1, heads, value.shape[-1]), None

@@ -63,8 +63,7 @@ def growing_layer() -> Any:
             for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
                 buffer[: self._rows, :, self._length : length] = states
             self._length = length
-            self._show()
-            return self.keys, self.values
+            return self._show()
 
         def drop(self, holes: "Tensor", movers: "Tensor", left: int) -> None:
             for buffer in self._buffers:
@@ -79,7 +78,9 @@ def growing_layer() -> Any:
             larger[:, :, : self._length] = buffer[: self._rows, :, : self._length]
             return larger
 
-        def _show(self) -> None:
-            self.keys, self.values = (buffer[: self._rows, :, : self._length] for buffer in self._buffers)
+        def _show(self) -> "tuple[Tensor, Tensor]":
+            keys, values = (buffer[: self._rows, :, : self._length] for buffer in self._buffers)
+            self.keys, self.values = keys, values
+            return keys, values
 
     return GrowingLayer

@@ -81,7 +81,8 @@ class Decoding:
         import torch
 
         self._torch = torch
-        self._model, self._sampling, self._stops = model, sampling, stops
+        self._model: Any = model
+        self._sampling, self._stops = sampling, stops
         self._takes = accepted(model)
         device = model.device
         self._ends = torch.tensor(sorted(ends), device=device)

@@ -62,15 +62,16 @@ class TransformersEngine:
         precision = _dtype(dtype, place)
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self._model, loading = AutoModelForCausalLM.from_pretrained(
+            opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, precision), attn_implementation=attention, trust_remote_code=False,
                 use_safetensors=True, output_loading_info=True,
             )  # fmt: skip
         except (OSError, ValueError, ImportError) as mistake:
             raise UserMistake(f"{folder} cannot be opened as a causal language model: {mistake}") from mistake
+        model, loading = opened
         if strange := sorted({str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading[kind]}):
             raise UserMistake(f"{folder} lacks weights that its configuration asks for: {', '.join(strange[:3])}")
-        self._model = self._model.eval().to(place)
+        self._model: Any = model.eval().to(place)
         if attention is None and place.type == "cpu" and getattr(self._model, "_supports_attention_backend", False):
             self._model.set_attn_implementation(register())
         self.weights_digest = weights_digest(folder)

@@ -1,9 +1,10 @@
 """From a ref to a verifier: `sums`, `exact`, or a user's own `mypackage.checks:verify`."""
 
 from importlib import import_module
+from typing import Any, cast
 
 from storage.errors import UserMistake
-from tasks.verifiers.protocol import Verifier
+from tasks.verifiers.protocol import Verifier, Verify
 
 VERIFIERS = {
     "exact": "tasks.verifiers.exact",
@@ -27,12 +28,12 @@ def module_of(ref: str) -> str:
 
 def load(ref: str) -> Verifier:
     """The verifier that `ref` names; a dotted ref is a user's own function, `verify` unless it says another."""
-    name, _, function = ref.partition(":")
+    function = ref.partition(":")[2]
     module = module_of(ref)
     try:
-        verify = getattr(import_module(module), function or "verify")
+        verify: Any = getattr(import_module(module), function or "verify")
     except (ImportError, AttributeError) as mistake:
         raise UserMistake(f"verifier {ref!r} cannot be imported ({mistake}); give package.module:function") from mistake
     if not callable(verify):
         raise UserMistake(f"verifier {ref!r} is a {type(verify).__name__}; give a function verify(text, problem)")
-    return Verifier(ref, module, verify)
+    return Verifier(ref, module, cast(Verify, verify))

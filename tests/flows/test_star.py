@@ -15,6 +15,9 @@ from tests.small_run import status_of
 
 pytestmark = pytest.mark.slow
 
+QUIET_MLFLOW = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+"""MLflow's own imports warn; ours never do."""
+
 SUMMARY = {
     "iteration", "held_out_accuracy", "ci_low", "ci_high", "n", "attempts", "kept", "rationalized_kept", "undecided",
     "train_rows", "original_share", "checkpoint_id", "mlflow_version", "tasks_run", "tasks_cached", "wall_s",
@@ -169,11 +172,12 @@ def test_the_documented_next_query_runs(small_run, starloop):
     assert [one["iteration"] for one in answer] == [1, 2]
 
 
-def test_the_candidate_answers_through_mlflow(small_run):
+@QUIET_MLFLOW
+def test_the_candidate_answers_through_mlflow(small_run, monkeypatch):
     import mlflow
 
     home, status, _ = small_run
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     pipeline = mlflow.transformers.load_model("models:/addition-star@candidate")
     answer = pipeline("00002+00003=", max_new_tokens=40, do_sample=False)[0]["generated_text"]
     with Lineage.open(Home(home)) as lineage:
@@ -187,6 +191,7 @@ def test_the_candidate_answers_through_mlflow(small_run):
     assert pipeline(prompt, max_new_tokens=40, do_sample=False)[0]["generated_text"].strip() == greedy
 
 
+@QUIET_MLFLOW
 def test_one_parent_run_and_a_child_an_iteration_in_mlflow(small_run):
     from mlflow import MlflowClient
 

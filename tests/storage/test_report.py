@@ -65,7 +65,7 @@ def close(ledger: Ledger, run_id: str, iteration: int, accuracy: float | None, *
     })  # fmt: skip
 
 
-def tested(ledger: Ledger, story: Story, iteration: int, solved: int) -> dict[str, Any]:
+def scored_on_test(ledger: Ledger, story: Story, iteration: int, solved: int) -> dict[str, Any]:
     """An evaluation on test with its first problems solved, as the run's facts name it."""
     of = 8
     problems = [problem(number, "test") for number in range(100, 100 + of)]
@@ -96,7 +96,7 @@ def ended(ledger: Ledger, name: str, solved: int, parent: str | None = None, **c
     story.run_id = ledger.start_run(
         name, "star", "p", {"iterations": 1, **config}, run_id=digest("run", name), parent_run_id=parent
     )
-    base, final = tested(ledger, story, 0, 2), tested(ledger, story, 1, solved)
+    base, final = scored_on_test(ledger, story, 0, 2), scored_on_test(ledger, story, 1, solved)
     close(ledger, story.run_id, 0, 0.25)
     close(
         ledger,
@@ -120,7 +120,7 @@ def test_a_run_is_told_with_its_figures(ledger: Ledger, home: Home):
     assert "4 min 25 s" in text
     assert "12,345" in text
     assert "75 % of the training rows were the model's own in iteration 1." in text
-    assert re.search(r"1 digit 25\.0 100 2 digits — — — — 3 digits — — 25\.0 100 10 digits 12\.5 12\.5", text)
+    assert re.search(r"1 digit 25\.0 100 — — 2 digits — — — — 3 digits — — 25\.0 100 10 digits 12\.5 12\.5 — —", text)
     assert f"run_{run_id}" in text
     assert f"starloop run star --preset p --iterations 3 --home {home.root}" in text
 
@@ -133,10 +133,8 @@ def test_the_small_loop_shows_what_became_of_its_attempts(told: Story):
         in text
     )
     assert "4 could not be decided and count as neither." in text
-    assert (
-        "Rejected: no reason given One of 1 attempts" in text or "Rejected: no reason given One of 2 attempts" in text
-    )
-    assert "1 · the failure 2+2= 5" in text
+    assert "Rejected: no reason given One of 2 attempts rejected with this reason." in text
+    assert "1 · the failure (wrong) 2+2= 5" in text
     assert "2 · the retry, with the hint (right) 2+2=! 4" in text
     assert "3 · what was stored 2+2= 4" in text
     assert f"exm_{told.ids['mended']}" in text
@@ -206,7 +204,7 @@ def test_hostile_text_is_shown_as_text_and_cut(ledger: Ledger, home: Home):
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert not set("\x00\x1b\u202e") & set(html)
     assert "<script>alert(1)</script>" in page.text
-    assert " of 1,000,094 characters are not shown" in page.text.replace(f"{len(evil):,}", "1,000,094")
+    assert f" of {len(evil):,} characters are not shown" in page.text
     assert len(html) < 150_000
 
 
