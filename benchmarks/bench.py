@@ -134,7 +134,11 @@ def sampling(home: Home, processes: Processes, folder: Path) -> list[Row]:
             reference.append(sum(map(len, plain["texts"])) / plain["seconds"])
             same = sum(texts[r.request_id] == text for r, text in zip(requests, plain["texts"], strict=True))
     return [
-        Row("sampling, characters/s (one thread, batch of the reference 256)", *compared(ours, reference), "≥ 1.0, aim 2"),
+        Row(
+            "sampling, characters/s (one thread, batch of the reference 256)",
+            *compared(ours, reference),
+            "≥ 1.0, aim 2",
+        ),
         Row("greedy texts equal to generate's", f"{same} of {len(prompts)}", "", f"{same / len(prompts):.2%}", "100 %"),
     ]
 

@@ -57,7 +57,9 @@ class TrainingConfig(Settings):
     lora_alpha: Count = 32
     dtype: Literal["float32", "bfloat16"] = "float32"
     gradient_checkpointing: bool = False
-    save_steps: Annotated[int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")] = 0
+    save_steps: Annotated[
+        int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")
+    ] = 0
 
     def steps_in(self, iteration: int) -> int:
         """Optimizer steps of an iteration, counted from 1 (STaR's released code: int(40 * 1.2^(i-1)), or start + 20 (i-1))."""
@@ -82,7 +84,9 @@ class ModelConfig(Settings):
     positions: Annotated[int, Field(ge=1, description="longest prompt and completion together, in characters")] = 128
     rope_theta: Annotated[float, Field(gt=0)] = 10000.0
     initializer_range: Annotated[float, Field(gt=0, description="spread of the fresh weights")] = 0.02
-    corpus_documents: Annotated[int, Field(ge=1, description="worked examples the embedded base is pre-trained on")] = 20_000
+    corpus_documents: Annotated[int, Field(ge=1, description="worked examples the embedded base is pre-trained on")] = (
+        20_000
+    )
     pretraining: TrainingConfig = TrainingConfig(steps=800)
 
 
@@ -117,10 +121,18 @@ class StopConfig(Settings):
     """When to stop early; what was made is kept, and the same command with more goes on from there."""
 
     plateau_iterations: Annotated[
-        int, Field(ge=0, description="stop when dev accuracy stayed inside the interval of so many earlier iterations; 0: never")
+        int,
+        Field(
+            ge=0,
+            description="stop when dev accuracy stayed inside the interval of so many earlier iterations; 0: never",
+        ),
     ] = 0
-    max_tokens: Annotated[int | None, Field(ge=1, description="stop before a step once so many tokens were generated")] = None
-    max_hours: Annotated[float | None, Field(gt=0, description="stop before a step once so many hours have passed")] = None
+    max_tokens: Annotated[
+        int | None, Field(ge=1, description="stop before a step once so many tokens were generated")
+    ] = None
+    max_hours: Annotated[float | None, Field(gt=0, description="stop before a step once so many hours have passed")] = (
+        None
+    )
 
 
 class Arm(Settings):
@@ -134,7 +146,9 @@ class LoopConfig(Settings):
     """What every method's loop is told."""
 
     name: Annotated[str | None, Field(description="shown in lists; changes no result")] = None
-    model_name: Annotated[str | None, Field(description="what checkpoints are registered as in MLflow; changes no result")] = None
+    model_name: Annotated[
+        str | None, Field(description="what checkpoints are registered as in MLflow; changes no result")
+    ] = None
     problems: Annotated[str, Field(description="a problem set, e.g. addition:1-5")] = "addition:1-5"
     problems_per_iteration: Count = 1000
     fresh_problems: Annotated[bool, Field(description="new problems each iteration, or the same ones again")] = True
@@ -148,33 +162,42 @@ class LoopConfig(Settings):
     model: ModelConfig = ModelConfig()
     mix: MixConfig = MixConfig()
     training: TrainingConfig = TrainingConfig()
-    restart: Annotated[
-        Literal["base", "previous"], Field(description="which weights each iteration trains from")
-    ] = "base"
-    pool: Annotated[Literal["last", "all"], Field(description="train on this iteration's examples, or on all so far")] = "last"
+    restart: Annotated[Literal["base", "previous"], Field(description="which weights each iteration trains from")] = (
+        "base"
+    )
+    pool: Annotated[
+        Literal["last", "all"], Field(description="train on this iteration's examples, or on all so far")
+    ] = "last"
     evaluation: EvaluationConfig = EvaluationConfig()
     stop: StopConfig = StopConfig()
     seed: Annotated[int, Field(ge=0, description="seeds sampling, mixing and training; the base has its own")] = 0
     cell_rows: Annotated[int, Field(ge=1, description="problems a cell: what one cached task works on")] = 500
-    arms: Annotated[tuple[Arm, ...], Field(description="variations that run one after another; empty: just this one")] = ()
+    arms: Annotated[
+        tuple[Arm, ...], Field(description="variations that run one after another; empty: just this one")
+    ] = ()
 
     def expanded(self) -> list[Self]:
         """The arms as configurations of their own, named after them; without arms, this one."""
         if not self.arms:
             return [self]
         whole = self.model_dump(exclude={"arms"})
-        return [validated(type(self), merged(whole, arm.set) | {"name": arm.name}, f"arm {arm.name!r}") for arm in self.arms]
+        return [
+            validated(type(self), merged(whole, arm.set) | {"name": arm.name}, f"arm {arm.name!r}") for arm in self.arms
+        ]
 
 
 class StarConfig(LoopConfig):
     """STaR (Zelikman et al. 2022): what it adds to a loop."""
 
     rationalize_iterations: Annotated[
-        int | None, Field(ge=0, description="retry failures with the answer as a hint in the first so many iterations; empty: all")
+        int | None,
+        Field(ge=0, description="retry failures with the answer as a hint in the first so many iterations; empty: all"),
     ] = None
     train_on: Annotated[
         Literal["correct", "everything", "answers", "corpus"],
-        Field(description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"),
+        Field(
+            description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"
+        ),
     ] = "correct"
 
     @model_validator(mode="after")
@@ -224,7 +247,9 @@ def validated(kind: type[Config], settings: dict[str, Any], what: str) -> Config
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UserMistake(f"no setting {place!r} in {what}; there are: {', '.join(siblings(kind, place))}") from error
+            raise UserMistake(
+                f"no setting {place!r} in {what}; there are: {', '.join(siblings(kind, place))}"
+            ) from error
         if first["type"] == "value_error":
             raise UserMistake(f"{what}: {first['msg'].removeprefix('Value error, ')}") from error
         given = first.get("input")
@@ -253,5 +278,9 @@ def merged(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any
             if not isinstance(inner, dict):
                 raise UserMistake(f"{dotted!r} does not fit: {part!r} is a value, not a table")
             table = inner
-        table[last] = merged(table.get(last, {}), value) if isinstance(value, dict) and isinstance(table.get(last), dict) else value
+        table[last] = (
+            merged(table.get(last, {}), value)
+            if isinstance(value, dict) and isinstance(table.get(last), dict)
+            else value
+        )
     return result

@@ -66,8 +66,19 @@ class Steps:
             return self._stored_checkpoint(model.source)
         corpus = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
         documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
-        sizes = model.model_dump(include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"})
-        return self._train(0, "pre-train", None, Architecture(**sizes), documents, model.pretraining, model.pretraining.steps, model.seed)
+        sizes = model.model_dump(
+            include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"}
+        )
+        return self._train(
+            0,
+            "pre-train",
+            None,
+            Architecture(**sizes),
+            documents,
+            model.pretraining,
+            model.pretraining.steps,
+            model.seed,
+        )
 
     def problems(self, iteration: int) -> Manifest:
         """The training problems of an iteration: the next ones of the stream, or the same again."""
@@ -77,16 +88,24 @@ class Steps:
 
     def pose(self, iteration: int, split: str, start: int, count: int, title: str) -> Manifest:
         """Problems of a split, one shard a cell."""
-        call = {"source": self.config.problems, "split": split, "start": start, "count": count,
-                "cell_rows": self._cell_rows(split)}
+        call = {
+            "source": self.config.problems,
+            "split": split,
+            "start": start,
+            "count": count,
+            "cell_rows": self._cell_rows(split),
+        }
         return joined(self.loop.run(iteration, title, pose, [call]), "problems")
 
     def sample(self, iteration: int, model: Model, problems: Manifest) -> Gathered:
         """K attempts at every problem, and a verdict for each."""
         self._asserted(problems)
         parts = cells(problems, self._cell_rows("train"))
-        calls = [self._writing(part, model) | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
-                 for part in parts]
+        calls = [
+            self._writing(part, model)
+            | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
+            for part in parts
+        ]
         attempts = self.loop.run(iteration, "sample", sample, calls)
         verdicts = self._judge(iteration, "verify", parts, attempts, self.verifier)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
@@ -110,7 +129,8 @@ class Steps:
         """A hinted retry of every problem without a right attempt; verified like the others."""
         parts = cells(gathered.problems, self._cell_rows("train"))
         calls = [
-            self._writing(part, model) | {"attempts": one.attempts, "verdicts": one.verdicts, "sampling": self._sampling()}
+            self._writing(part, model)
+            | {"attempts": one.attempts, "verdicts": one.verdicts, "sampling": self._sampling()}
             for part, one in zip(parts, gathered.judged, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
@@ -151,7 +171,9 @@ class Steps:
     def finetune(self, iteration: int, start: Model, examples: TrainingSet) -> Model:
         """The next checkpoint, trained from `start`."""
         training = self.config.training
-        return self._train(iteration, "fine-tune", start, None, examples, training, training.steps_in(iteration), self.config.seed)
+        return self._train(
+            iteration, "fine-tune", start, None, examples, training, training.steps_in(iteration), self.config.seed
+        )
 
     def evaluate(self, iteration: int, model: Model, split: str) -> dict[str, Any]:
         """Greedy accuracy on dev or test, with its interval, in all and per stratum."""
@@ -160,25 +182,40 @@ class Steps:
         problems = self.pose(iteration, split, 0, count, f"{split} problems")
         parts = cells(problems, self._cell_rows(split))
         greedy = Sampling(temperature=0.0, max_tokens=evaluation.max_tokens, stop=self.config.sampling.stop)
-        calls = [self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts]
+        calls = [
+            self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts
+        ]
         attempts = self.loop.run(iteration, f"answer {split}", sample, calls)
         verdicts = self._judge(iteration, f"verify {split}", parts, attempts, self.verifier)
-        call = {"problems": problems, "attempts": joined(attempts, "attempts"), "verdicts": joined(verdicts, "verdicts"),
-                "checkpoint_id": model.checkpoint_id, "split": split}
+        call = {
+            "problems": problems,
+            "attempts": joined(attempts, "attempts"),
+            "verdicts": joined(verdicts, "verdicts"),
+            "checkpoint_id": model.checkpoint_id,
+            "split": split,
+        }
         return dict(self.loop.run(iteration, f"evaluate {split}", score, [call])[0].output.facts)
 
     def _writing(self, part: Manifest, model: Model, seed: int | None = None) -> dict[str, Any]:
-        return {"problems": part, "engine": self.config.engine, "checkpoint_id": model.checkpoint_id,
-                "weights_digest": model.weights_digest, "template": self.template,
-                "seed": self.config.seed if seed is None else seed}
+        return {
+            "problems": part,
+            "engine": self.config.engine,
+            "checkpoint_id": model.checkpoint_id,
+            "weights_digest": model.weights_digest,
+            "template": self.template,
+            "seed": self.config.seed if seed is None else seed,
+        }
 
     def _sampling(self) -> Sampling:
         return Sampling(**self.config.sampling.model_dump())
 
-    def _judge(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord],
-               verifier: str) -> list[StepRecord]:
-        calls = [{"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
-                 for part, record in zip(parts, attempts, strict=True)]
+    def _judge(
+        self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str
+    ) -> list[StepRecord]:
+        calls = [
+            {"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
+            for part, record in zip(parts, attempts, strict=True)
+        ]
         return self.loop.run(iteration, title, verify, calls)
 
     def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
@@ -188,13 +225,29 @@ class Steps:
     def _originals(self) -> Manifest:
         return self.pose(0, "corpus", 0, self.config.model.corpus_documents, "corpus")
 
-    def _collected(self, iteration: int, title: str, problems: Manifest, origin: str, *, seed: int,
-                   answers_only: bool = False) -> TrainingSet:
-        call = {"problems": problems, "template": self.template, "origin": origin, "answers_only": answers_only, "seed": seed}
+    def _collected(
+        self, iteration: int, title: str, problems: Manifest, origin: str, *, seed: int, answers_only: bool = False
+    ) -> TrainingSet:
+        call = {
+            "problems": problems,
+            "template": self.template,
+            "origin": origin,
+            "answers_only": answers_only,
+            "seed": seed,
+        }
         return _training_set(self.loop.run(iteration, title, collect, [call])[0])
 
-    def _train(self, iteration: int, title: str, start: Model | None, architecture: Architecture | None,
-               examples: TrainingSet, training: TrainingConfig, steps: int, seed: int) -> Model:
+    def _train(
+        self,
+        iteration: int,
+        title: str,
+        start: Model | None,
+        architecture: Architecture | None,
+        examples: TrainingSet,
+        training: TrainingConfig,
+        steps: int,
+        seed: int,
+    ) -> Model:
         settings = training.model_dump(exclude={"steps", "step_schedule", "step_growth"})
         call = {
             "base_checkpoint_id": start.checkpoint_id if start else None,
@@ -212,7 +265,9 @@ class Steps:
 
     def _stored_checkpoint(self, source: str) -> Model:
         found = find_checkpoint(self.loop.runtime.home, bare(source))
-        return Model(found.checkpoint_id, found.weights_digest, found.kind, found.parent_id if found.kind == "adapter" else None)
+        return Model(
+            found.checkpoint_id, found.weights_digest, found.kind, found.parent_id if found.kind == "adapter" else None
+        )
 
     def _cell_rows(self, split: str) -> int:
         return LARGEST_EVALUATION_CELL if split == "corpus" else self.config.cell_rows
@@ -228,8 +283,10 @@ def usable_cores() -> int:
 
 
 def _judged(origin: str, attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]) -> list[Judged]:
-    return [Judged(origin, a.output.manifests["attempts"], v.output.manifests["verdicts"])
-            for a, v in zip(attempts, verdicts, strict=True)]
+    return [
+        Judged(origin, a.output.manifests["attempts"], v.output.manifests["verdicts"])
+        for a, v in zip(attempts, verdicts, strict=True)
+    ]
 
 
 def _training_set(record: StepRecord) -> TrainingSet:

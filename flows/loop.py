@@ -57,8 +57,15 @@ class Figures:
 
 
 NOTHING_GATHERED: dict[str, Any] = {
-    "attempts": 0, "correct": 0, "kept": 0, "rationalized_kept": 0, "undecided": 0, "failed": 0, "train_rows": 0,
-    "original_share": 0.0, "train_accuracy": None,
+    "attempts": 0,
+    "correct": 0,
+    "kept": 0,
+    "rationalized_kept": 0,
+    "undecided": 0,
+    "failed": 0,
+    "train_rows": 0,
+    "original_share": 0.0,
+    "train_accuracy": None,
 }
 """An iteration's figures before any step adds to them."""
 
@@ -66,8 +73,16 @@ NOTHING_GATHERED: dict[str, Any] = {
 class Loop:
     """A run of one configuration. Made by `loop_of`."""
 
-    def __init__(self, method: str, config: LoopConfig, runtime: Runtime, ledger: Ledger, listener: Listener,
-                 run_id: str, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        method: str,
+        config: LoopConfig,
+        runtime: Runtime,
+        ledger: Ledger,
+        listener: Listener,
+        run_id: str,
+        tracker: Tracker,
+    ) -> None:
         self.method = method
         self.config = config
         self.runtime = runtime
@@ -113,10 +128,18 @@ class Loop:
             records.append(record)
             commits.append(
                 StepCommit(
-                    run_id=self.run_id, iteration=iteration, name=title, cell=name, cache_key=record.key,
-                    key_parts=record.key_parts, hit=hit, prefect_task_run_id=handle.task_run_id,
-                    startup_s=0.0 if hit else record.startup_s, work_s=0.0 if hit else record.work_s,
-                    inputs=manifests_in(call), output=record.output,
+                    run_id=self.run_id,
+                    iteration=iteration,
+                    name=title,
+                    cell=name,
+                    cache_key=record.key,
+                    key_parts=record.key_parts,
+                    hit=hit,
+                    prefect_task_run_id=handle.task_run_id,
+                    startup_s=0.0 if hit else record.startup_s,
+                    work_s=0.0 if hit else record.work_s,
+                    inputs=manifests_in(call),
+                    output=record.output,
                 )
             )
         self._commit(commits)
@@ -162,8 +185,12 @@ class Loop:
 
     def final_test(self, base: dict[str, Any], final: dict[str, Any]) -> None:
         """The two looks at the test split that a loop is judged by."""
-        self.outcome = {"base_accuracy": base["accuracy"], "final_accuracy": final["accuracy"], "base_test": base,
-                        "final_test": final}
+        self.outcome = {
+            "base_accuracy": base["accuracy"],
+            "final_accuracy": final["accuracy"],
+            "base_test": base,
+            "final_test": final,
+        }
 
     def settle(self) -> None:
         """Wait until every step that is done is in the ledger; raises what kept one out."""
@@ -188,7 +215,9 @@ class Loop:
         self.runtime.check_cancelled()
         stop = self.config.stop
         if stop.max_tokens is not None and self.tokens >= stop.max_tokens:
-            raise BudgetReached(f"stopped at {self.tokens} generated tokens (the limit was {stop.max_tokens}); give more to go on")
+            raise BudgetReached(
+                f"stopped at {self.tokens} generated tokens (the limit was {stop.max_tokens}); give more to go on"
+            )
         hours = (time.monotonic() - self._begun) / 3600
         if stop.max_hours is not None and hours >= stop.max_hours:
             raise BudgetReached(f"stopped after {hours:.2f} hours (the limit was {stop.max_hours}); give more to go on")
@@ -241,8 +270,16 @@ def _note(title: str, records: Sequence[StepRecord]) -> str:
 
 
 @contextmanager
-def loop_of(method: str, preset: str | None, config: LoopConfig, code: dict[str, object], runtime: Runtime, ledger: Ledger,
-            listener: Listener, parent_run_id: str | None = None) -> Iterator[Loop]:
+def loop_of(
+    method: str,
+    preset: str | None,
+    config: LoopConfig,
+    code: dict[str, object],
+    runtime: Runtime,
+    ledger: Ledger,
+    listener: Listener,
+    parent_run_id: str | None = None,
+) -> Iterator[Loop]:
     """A run from its first event to its last; however it ends is written down.
 
     A reached budget ends it as `stopped`, without an error. Anything else is raised on after it is recorded.
@@ -250,7 +287,12 @@ def loop_of(method: str, preset: str | None, config: LoopConfig, code: dict[str,
     name = config.name or preset or method
     settings = config.model_dump(mode="json")
     run_id = ledger.start_run(
-        name, method, preset, settings, run_id=run_identity(method, config, code), parent_run_id=parent_run_id,
+        name,
+        method,
+        preset,
+        settings,
+        run_id=run_identity(method, config, code),
+        parent_run_id=parent_run_id,
         prefect_flow_run_id=flow_run_id(),
     )
     tracker = Tracker(runtime, run_id, config.model_name or f"{config.problems.partition(':')[0]}-{method}")

@@ -40,7 +40,9 @@ def optional(kind: type[BaseModel], name: str) -> type[BaseModel]:
             annotation = annotation | None
         title = field_name.replace("_", " ")
         fields[field_name] = (annotation, Field(default=None, title=title, description=info.description))
-    return create_model(name, __config__=ConfigDict(extra="forbid"), __doc__=f"{kind.__doc__} Empty: as the preset says.", **fields)
+    return create_model(
+        name, __config__=ConfigDict(extra="forbid"), __doc__=f"{kind.__doc__} Empty: as the preset says.", **fields
+    )
 
 
 def _annotated(annotation: Any, metadata: list[Any]) -> Any:
@@ -60,7 +62,9 @@ class Request(BaseModel):
     preset: str | None = Field(
         default=None, title="preset", description="a ready-made run", json_schema_extra={"enum": [None, *presets()]}
     )
-    home: str | None = Field(default=None, title="home", description="folder of the ledger; empty: STARLOOP_HOME or ./.starloop")
+    home: str | None = Field(
+        default=None, title="home", description="folder of the ledger; empty: STARLOOP_HOME or ./.starloop"
+    )
 
     def settings(self) -> dict[str, Any]:
         """What was given, nested."""
@@ -95,7 +99,9 @@ def run_name() -> str:
     from prefect.runtime import flow_run
 
     request = flow_run.parameters.get("request")
-    request = request if isinstance(request, Request) else Request.model_validate({"preset": (request or {}).get("preset")})
+    request = (
+        request if isinstance(request, Request) else Request.model_validate({"preset": (request or {}).get("preset")})
+    )
     changed = request.settings() if hasattr(request, "overrides") else {}
     name = changed.get("name") or request.preset or "no preset"
     rest = ", ".join(f"{key}={value}" for key, value in _flat(changed).items() if key not in {"name", "arms"})
@@ -105,7 +111,9 @@ def run_name() -> str:
 class Runs:
     """The loops that one flow run works through."""
 
-    def __init__(self, method: str, request: Request, home: Home, runtime: Runtime, ledger: Ledger, told: Listener) -> None:
+    def __init__(
+        self, method: str, request: Request, home: Home, runtime: Runtime, ledger: Ledger, told: Listener
+    ) -> None:
         self._method = method
         self._preset = request.preset
         self._settings = request.settings()
@@ -124,8 +132,12 @@ class Runs:
             yield whole
             return
         self._group = self._ledger.start_run(
-            name=whole.name or self._preset or self._method, method=self._method, preset=self._preset,
-            config=whole.model_dump(mode="json"), parent_run_id=None, prefect_flow_run_id=flow_run_id(),
+            name=whole.name or self._preset or self._method,
+            method=self._method,
+            preset=self._preset,
+            config=whole.model_dump(mode="json"),
+            parent_run_id=None,
+            prefect_flow_run_id=flow_run_id(),
         )
         state = "failed"
         try:
@@ -142,7 +154,9 @@ class Runs:
     def loop(self, config: LoopConfig) -> Iterator[Loop]:
         """One loop, in the ledger and in MLflow."""
         code = code_behind(config)
-        with loop_of(self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, self._group) as loop:
+        with loop_of(
+            self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, self._group
+        ) as loop:
             self.run_ids.append(loop.run_id)
             yield loop
 

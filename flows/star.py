@@ -49,12 +49,16 @@ def improve(loop: Loop, config: StarConfig) -> None:
         model = steps.finetune(n, base if config.restart == "base" else model, examples)
         curve.append(loop.close(n, model, steps.evaluate(n, model, "dev"), summary | mixed(examples)))
         if on_plateau(curve, config.stop.plateau_iterations):
-            loop.listener.said(f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here")
+            loop.listener.said(
+                f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"
+            )
             break
     loop.final_test(tested, steps.evaluate(len(curve) - 1, model, "test"))
 
 
-def training_set(steps: Steps, config: StarConfig, n: int, model: Model, problems: Manifest) -> tuple[TrainingSet, dict[str, Any]]:
+def training_set(
+    steps: Steps, config: StarConfig, n: int, model: Model, problems: Manifest
+) -> tuple[TrainingSet, dict[str, Any]]:
     """Steps 1-3, or what a control trains on instead."""
     if config.train_on == "answers":
         return steps.answers(n, problems), {}

@@ -38,8 +38,12 @@ class Tracker:
     def loop(self, name: str, method: str, preset: str | None, config: dict[str, Any]) -> None:
         """The parent run."""
         tags = {"starloop.run": show("run", self._run_id), "starloop.home": str(self._home)}
-        outbox.put(self._home, messages.Loop(self._run_id, name, "starloop", method, preset or "", self._began,
-                                           params=flat(config), tags=tags))
+        outbox.put(
+            self._home,
+            messages.Loop(
+                self._run_id, name, "starloop", method, preset or "", self._began, params=flat(config), tags=tags
+            ),
+        )
 
     def iteration(self, summary: dict[str, Any], checkpoint_id: str, kind: str, base_checkpoint_id: str | None) -> None:
         """A child run with its metrics, and its checkpoint as a version of the model under the alias `candidate`."""
@@ -57,14 +61,26 @@ class Tracker:
             used = (messages.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
         # Seconds differ from one sitting to the next; a rerun that found everything cached has nothing new to tell.
         if summary["tasks_run"]:
-            outbox.put(self._home, messages.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics,
-                                                    datasets=used))
+            outbox.put(
+                self._home,
+                messages.Iteration(
+                    self._run_id, iteration_id, number, now, self._began, metrics=metrics, datasets=used
+                ),
+            )
         evidence = {name: summary[name] for name in ("held_out_accuracy", "ci_low", "ci_high", "n")}
         outbox.put(
             self._home,
             messages.Registration(
-                self._run_id, iteration_id, number, checkpoint_id, self._runtime.home.checkpoints / checkpoint_id,
-                self._model_name, now, self._began, evidence=evidence, kind=kind,
+                self._run_id,
+                iteration_id,
+                number,
+                checkpoint_id,
+                self._runtime.home.checkpoints / checkpoint_id,
+                self._model_name,
+                now,
+                self._began,
+                evidence=evidence,
+                kind=kind,
                 base_folder=self._runtime.home.checkpoints / base_checkpoint_id if base_checkpoint_id else None,
             ),
         )
@@ -89,7 +105,9 @@ class Tracker:
         spec = self._home / "outbox" / "delivery.json"
         spec.write_text(json.dumps({"home": str(self._home), "result": str(self._result)}), encoding="utf-8")
         try:
-            self._runtime.processes.call("tasks.tracking:run", str(spec), log=self._runtime.home.logs / "mlflow.log", threads=1)
+            self._runtime.processes.call(
+                "tasks.tracking:run", str(spec), log=self._runtime.home.logs / "mlflow.log", threads=1
+            )
         except StarloopError as fault:
             self._result.write_text(json.dumps({"warnings": [str(fault)]}), encoding="utf-8")
 

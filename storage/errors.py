@@ -1,14 +1,14 @@
 """What can go wrong, as people read it: every message is one sentence that says what, which value, and what to do.
 
-    StarloopError
-      UserMistake          an argument, key, ref or file that does not fit; nothing has been done
-      StorageFault         the home cannot be written or read
-        StorageFull        no space left; nothing half-written is ever read
-        DamagedShard       a shard whose content is not what its name says
-      AccountingError      a step that lost or invented rows; its successor does not start
-      EngineFault          an engine or its process failed; a resume asks only for what is missing
-      TrainingFault        a fine-tune that would learn nothing, or whose process failed
-      ServerFault          a server (Prefect, MLflow) that does not answer
+StarloopError
+  UserMistake          an argument, key, ref or file that does not fit; nothing has been done
+  StorageFault         the home cannot be written or read
+    StorageFull        no space left; nothing half-written is ever read
+    DamagedShard       a shard whose content is not what its name says
+  AccountingError      a step that lost or invented rows; its successor does not start
+  EngineFault          an engine or its process failed; a resume asks only for what is missing
+  TrainingFault        a fine-tune that would learn nothing, or whose process failed
+  ServerFault          a server (Prefect, MLflow) that does not answer
 """
 
 

@@ -1,9 +1,9 @@
 """Content identity: what a thing is called is a digest of what it is.
 
-    >>> content_id("problem", source="addition", question="2+2", gold="4")
-    '4a7e…'                                             # 32 hex digits: a UUID, stored as one
-    >>> show("att", content_id("problem", ...))
-    'att_4a7e…'                                         # the prefix is for people, never stored
+>>> content_id("problem", source="addition", question="2+2", gold="4")
+'4a7e…'                                             # 32 hex digits: a UUID, stored as one
+>>> show("att", content_id("problem", ...))
+'att_4a7e…'                                         # the prefix is for people, never stored
 """
 
 import hashlib

@@ -52,13 +52,26 @@ class Problem:
     source_attempt_id: str | None = None
 
     @classmethod
-    def of(cls, source: str, split: str, question: str, gold: str | None, *, info: dict[str, object] | None = None,
-           rationale: str | None = None, stratum: str = "", weight: float = 1.0, licence: str = "",
-           source_attempt_id: str | None = None) -> Self:
+    def of(
+        cls,
+        source: str,
+        split: str,
+        question: str,
+        gold: str | None,
+        *,
+        info: dict[str, object] | None = None,
+        rationale: str | None = None,
+        stratum: str = "",
+        weight: float = 1.0,
+        licence: str = "",
+        source_attempt_id: str | None = None,
+    ) -> Self:
         """A problem under its content id: source, question, gold, rationale and info (not its split or weight)."""
         text = canonical_json(info or {})
         identity = content_id("problem", source=source, question=question, gold=gold, rationale=rationale, info=text)
-        return cls(identity, source, split, question, gold, rationale, stratum, weight, text, licence, source_attempt_id)
+        return cls(
+            identity, source, split, question, gold, rationale, stratum, weight, text, licence, source_attempt_id
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +118,23 @@ class Attempt:
     error: str | None = None
 
     @staticmethod
-    def request(problem_id: str, prompt_text: str, checkpoint_id: str, engine: str, sampling: str, sample_index: int,
-                seed: int) -> str:
+    def request(
+        problem_id: str, prompt_text: str, checkpoint_id: str, engine: str, sampling: str, sample_index: int, seed: int
+    ) -> str:
         """The id of the request: what seeds its randomness and finds work already done.
 
         `engine` names the engine with its dtype and quantisation.
         """
-        return content_id("request", problem=problem_id, prompt=prompt_text, model=checkpoint_id, engine=engine,
-                          sampling=sampling, sample_index=sample_index, seed=seed)
+        return content_id(
+            "request",
+            problem=problem_id,
+            prompt=prompt_text,
+            model=checkpoint_id,
+            engine=engine,
+            sampling=sampling,
+            sample_index=sample_index,
+            seed=seed,
+        )
 
     @staticmethod
     def identity(request_id: str, text: str, finish_reason: str) -> str:
@@ -145,10 +167,29 @@ class Verdict:
     reason: str | None
 
     @classmethod
-    def of(cls, attempt_id: str, verifier: str, verifier_digest: str, passed: bool | None, *, aspect: str = "",
-           score: float | None = None, answer: str | None = None, reason: str | None = None) -> Self:
-        identity = content_id("verdict", attempt=attempt_id, verifier=verifier, digest=verifier_digest, aspect=aspect,
-                              passed=passed, score=score, answer=answer, reason=reason)
+    def of(
+        cls,
+        attempt_id: str,
+        verifier: str,
+        verifier_digest: str,
+        passed: bool | None,
+        *,
+        aspect: str = "",
+        score: float | None = None,
+        answer: str | None = None,
+        reason: str | None = None,
+    ) -> Self:
+        identity = content_id(
+            "verdict",
+            attempt=attempt_id,
+            verifier=verifier,
+            digest=verifier_digest,
+            aspect=aspect,
+            passed=passed,
+            score=score,
+            answer=answer,
+            reason=reason,
+        )
         return cls(identity, attempt_id, verifier, verifier_digest, aspect, passed, score, answer, reason)
 
 
@@ -184,8 +225,14 @@ class ExampleEvidence:
 
     def __post_init__(self) -> None:
         if not self.evidence_id:
-            identity = content_id("evidence", example=self.example_id, problem=self.problem_id, origin=self.origin,
-                                  attempt=self.attempt_id, verdict=self.verdict_id)
+            identity = content_id(
+                "evidence",
+                example=self.example_id,
+                problem=self.problem_id,
+                origin=self.origin,
+                attempt=self.attempt_id,
+                verdict=self.verdict_id,
+            )
             object.__setattr__(self, "evidence_id", identity)
 
 
@@ -238,7 +285,9 @@ class Training:
 
     @staticmethod
     def identity(base_checkpoint_id: str | None, mix_id: str, recipe: str, seed: int, trainer_digest: str) -> str:
-        return content_id("training", base=base_checkpoint_id, mix=mix_id, recipe=recipe, seed=seed, trainer=trainer_digest)
+        return content_id(
+            "training", base=base_checkpoint_id, mix=mix_id, recipe=recipe, seed=seed, trainer=trainer_digest
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,13 +347,39 @@ class EvaluationItem:
     verdict_id: str
 
 
-Record = (Problem | Prompt | Attempt | Derivation | Verdict | Example | ExampleEvidence | Mix | MixMember | Training
-          | Checkpoint | Evaluation | EvaluationItem)
+Record = (
+    Problem
+    | Prompt
+    | Attempt
+    | Derivation
+    | Verdict
+    | Example
+    | ExampleEvidence
+    | Mix
+    | MixMember
+    | Training
+    | Checkpoint
+    | Evaluation
+    | EvaluationItem
+)
 
 RECORDS: dict[str, type[Record]] = {
     record.TABLE: record
-    for record in (Problem, Prompt, Attempt, Derivation, Verdict, Example, ExampleEvidence, Mix, MixMember, Training,
-                   Checkpoint, Evaluation, EvaluationItem)
+    for record in (
+        Problem,
+        Prompt,
+        Attempt,
+        Derivation,
+        Verdict,
+        Example,
+        ExampleEvidence,
+        Mix,
+        MixMember,
+        Training,
+        Checkpoint,
+        Evaluation,
+        EvaluationItem,
+    )
 }
 """The content tables, by name: what shards may hold."""
 
@@ -327,8 +402,13 @@ class Accounting:
         return self.ok + self.rejected + self.undecided + self.failed == self.asked
 
     def __add__(self, other: "Accounting") -> "Accounting":
-        return Accounting(self.asked + other.asked, self.ok + other.ok, self.rejected + other.rejected,
-                          self.undecided + other.undecided, self.failed + other.failed)
+        return Accounting(
+            self.asked + other.asked,
+            self.ok + other.ok,
+            self.rejected + other.rejected,
+            self.undecided + other.undecided,
+            self.failed + other.failed,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,9 @@ class CachedTask:
         return {
             "task": self.name,
             "arguments": {name: plain(value) for name, value in keyed.items()},
-            "ingredients": {name: make(keyed[name]) for name, make in self._ingredients.items() if keyed[name] is not None},
+            "ingredients": {
+                name: make(keyed[name]) for name, make in self._ingredients.items() if keyed[name] is not None
+            },
             "code": code_of(self.function.__module__).modules[self.function.__module__],
         }
 
@@ -164,7 +166,9 @@ class CachedTask:
         context = TaskRunContext.get()
         task_run_id = str(context.task_run.id) if context else ""
         work_s = clock.elapsed() - clock.startup_s
-        return StepRecord(output, self.name, f"{self.name}-{digest(parts)}", parts, task_run_id, clock.startup_s, work_s)
+        return StepRecord(
+            output, self.name, f"{self.name}-{digest(parts)}", parts, task_run_id, clock.startup_s, work_s
+        )
 
 
 def cached_task(title: str, **ingredients: Ingredient) -> Callable[[Callable[..., Output]], CachedTask]:
@@ -179,8 +183,10 @@ def cached_task(title: str, **ingredients: Ingredient) -> Callable[[Callable[...
 def unbalanced(step: str, accounting: Accounting) -> str:
     """The sentence for a step that lost or invented rows."""
     a = accounting
-    return (f"the step '{step}' was asked for {a.asked} rows and accounts for {a.ok + a.rejected + a.undecided + a.failed} "
-            f"({a.ok} ok, {a.rejected} rejected, {a.undecided} undecided, {a.failed} failed); nothing of it was kept, run again")
+    return (
+        f"the step '{step}' was asked for {a.asked} rows and accounts for {a.ok + a.rejected + a.undecided + a.failed} "
+        f"({a.ok} ok, {a.rejected} rejected, {a.undecided} undecided, {a.failed} failed); nothing of it was kept, run again"
+    )
 
 
 def plain(value: Any) -> object:

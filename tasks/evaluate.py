@@ -23,7 +23,9 @@ class Score:
 
 
 @cached_task("score")
-def score(problems: Manifest, attempts: Manifest, verdicts: Manifest, checkpoint_id: str, split: str, runtime: Runtime) -> Output:
+def score(
+    problems: Manifest, attempts: Manifest, verdicts: Manifest, checkpoint_id: str, split: str, runtime: Runtime
+) -> Output:
     """Accuracy with its Wilson 95 % interval, in all and per stratum; undecided items are counted and stay out of it."""
     rows = runtime.shards.read(problems, Problem)
     attempt_of = {attempt.problem_id: attempt for attempt in runtime.shards.read(attempts, Attempt)}
@@ -35,19 +37,34 @@ def score(problems: Manifest, attempts: Manifest, verdicts: Manifest, checkpoint
     for mark in marks:
         strata[mark.problem.stratum].append(mark)
     first, verdict = attempt_of[rows[0].problem_id], judged[0]
-    items = [(mark.problem.problem_id, attempt_of[mark.problem.problem_id].attempt_id, mark.verdict_id) for mark in marks]
+    items = [
+        (mark.problem.problem_id, attempt_of[mark.problem.problem_id].attempt_id, mark.verdict_id) for mark in marks
+    ]
     evaluation_id = content_id("evaluation", checkpoint=checkpoint_id, items=items)
     evaluation = Evaluation(
-        evaluation_id, checkpoint_id, rows[0].source, split, first.engine, first.sampling, verdict.verifier,
-        verdict.verifier_digest, total.n, total.passed, total.undecided, total.accuracy,
-        total.interval and total.interval.low, total.interval and total.interval.high,
+        evaluation_id,
+        checkpoint_id,
+        rows[0].source,
+        split,
+        first.engine,
+        first.sampling,
+        verdict.verifier,
+        verdict.verifier_digest,
+        total.n,
+        total.passed,
+        total.undecided,
+        total.accuracy,
+        total.interval and total.interval.low,
+        total.interval and total.interval.high,
     )
     return Output(
         {
             "evaluation": runtime.shards.write("evaluation", [evaluation]),
             "items": runtime.shards.write("evaluation_item", [EvaluationItem(evaluation_id, *item) for item in items]),
         },
-        Accounting(len(rows), ok=total.passed, rejected=total.n - total.passed - total.undecided, undecided=total.undecided),
+        Accounting(
+            len(rows), ok=total.passed, rejected=total.n - total.passed - total.undecided, undecided=total.undecided
+        ),
         {
             "evaluation_id": evaluation_id,
             "split": split,

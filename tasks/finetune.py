@@ -34,7 +34,9 @@ def finetune(
 
     Raises TrainingFault when the preflight finds nothing to learn or the process fails; what it had saved is resumed from.
     """
-    settings = canonical_json({"recipe": recipe.canonical(), "architecture": architecture and architecture_json(architecture)})
+    settings = canonical_json(
+        {"recipe": recipe.canonical(), "architecture": architecture and architecture_json(architecture)}
+    )
     code = digest(trainer_code(recipe))
     training_id = Training.identity(base_checkpoint_id, mix_id, settings, seed, code)
     work = runtime.home.root / "trainings" / training_id
@@ -71,8 +73,17 @@ def finetune(
     )
     keep(work / "model", runtime.home.checkpoints / checkpoint.checkpoint_id)
     training = Training(
-        training_id, base_checkpoint_id, mix_id, settings, seed, code, result.steps, result.rows_seen, result.tokens_seen,
-        result.tokens_trained, result.final_loss,
+        training_id,
+        base_checkpoint_id,
+        mix_id,
+        settings,
+        seed,
+        code,
+        result.steps,
+        result.rows_seen,
+        result.tokens_seen,
+        result.tokens_trained,
+        result.final_loss,
     )
     output = Output(
         {

@@ -44,8 +44,9 @@ class Model:
     weights_digest: str
 
 
-def generate(asked: Sequence[Asked], model: Model, sampling: Sampling, seed: int, step: str,
-             runtime: Runtime) -> list[Attempt]:
+def generate(
+    asked: Sequence[Asked], model: Model, sampling: Sampling, seed: int, step: str, runtime: Runtime
+) -> list[Attempt]:
     """One attempt for everything asked, in that order.
 
     Greedy decoding has no randomness, so it is the same request under every seed. Raises EngineFault when the engine holds
@@ -63,8 +64,9 @@ def generate(asked: Sequence[Asked], model: Model, sampling: Sampling, seed: int
             )
         how = sampling.canonical()
         ids = [
-            Attempt.request(one.problem.problem_id, one.prompt.text, model.checkpoint_id, engine.name, how,
-                            one.sample_index, seed)
+            Attempt.request(
+                one.problem.problem_id, one.prompt.text, model.checkpoint_id, engine.name, how, one.sample_index, seed
+            )
             for one in asked
         ]
         done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids).items()}

@@ -83,8 +83,12 @@ def mix(
             passed, verdict_id = outcome[attempt.attempt_id]
             counts[fate := _fate(attempt, passed, rule.keep)] += 1
             if fate == "ok":
-                example = Example.of(render(template, problem_of[attempt.problem_id]).text, completion(template, attempt.text))
-                evidence = ExampleEvidence(example.example_id, attempt.problem_id, part.origin, attempt.attempt_id, verdict_id)
+                example = Example.of(
+                    render(template, problem_of[attempt.problem_id]).text, completion(template, attempt.text)
+                )
+                evidence = ExampleEvidence(
+                    example.example_id, attempt.problem_id, part.origin, attempt.attempt_id, verdict_id
+                )
                 generated.append(Candidate(example, evidence))
     kept = _unique(_capped(generated, rule.cap_per_problem))
     counts["ok"] -= (dropped := len(generated) - len(kept))
@@ -92,7 +96,9 @@ def mix(
     if not kept:
         raise UserMistake(_nothing_left(counts, dropped))
     wanted = round(len(kept) * (1 - rule.self_share) / rule.self_share) if originals else 0
-    original = documents(template, runtime.shards.read(originals, Problem)[:wanted], ORIGINAL) if originals and wanted else []
+    original = (
+        documents(template, runtime.shards.read(originals, Problem)[:wanted], ORIGINAL) if originals and wanted else []
+    )
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
     return compose(kept + original, generated + original, accounting, rule.seed, runtime)
 
@@ -120,7 +126,9 @@ def documents(template: str, problems: list[Problem], origin: str, *, answers_on
     return candidates
 
 
-def compose(members: list[Candidate], evidence: list[Candidate], accounting: Accounting, seed: int, runtime: Runtime) -> Output:
+def compose(
+    members: list[Candidate], evidence: list[Candidate], accounting: Accounting, seed: int, runtime: Runtime
+) -> Output:
     """Shuffle by seed, name by content, write."""
     order = list(members)
     random.Random(seed).shuffle(order)

@@ -29,7 +29,11 @@ def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtim
             f"{source} has no {split} problems from position {start} on; ask for fewer, or name a set that has some"
         )
     manifest = runtime.shards.write("problem", rows, rows_per_shard=cell_rows)
-    return Output({"problems": manifest}, Accounting(asked=len(given), ok=len(rows), rejected=len(given) - len(rows)), {"licence": problem_set.licence})
+    return Output(
+        {"problems": manifest},
+        Accounting(asked=len(given), ok=len(rows), rejected=len(given) - len(rows)),
+        {"licence": problem_set.licence},
+    )
 
 
 def cells(problems: Manifest, cell_rows: int) -> list[Manifest]:

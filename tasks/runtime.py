@@ -30,8 +30,9 @@ class Silent:
 class Runtime:
     """One run's means. Passed to every task as `runtime`; never part of a key."""
 
-    def __init__(self, home: Home, processes: Processes, *, workers: int = 1, threads: int = 1,
-                 progress: Progress | None = None) -> None:
+    def __init__(
+        self, home: Home, processes: Processes, *, workers: int = 1, threads: int = 1, progress: Progress | None = None
+    ) -> None:
         self.home = home
         self.shards = Shards(home)
         self.processes = processes

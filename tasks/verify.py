@@ -22,8 +22,16 @@ def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runti
     for attempt in rows:
         judgements = judge(judged_by, attempt, problem_of[attempt.problem_id])
         verdicts += [
-            Verdict.of(attempt.attempt_id, verifier, code, one.passed, aspect=one.aspect, score=one.score,
-                       answer=one.answer, reason=one.reason)
+            Verdict.of(
+                attempt.attempt_id,
+                verifier,
+                code,
+                one.passed,
+                aspect=one.aspect,
+                score=one.score,
+                answer=one.answer,
+                reason=one.reason,
+            )
             for one in judgements
         ]
         counts[FAILED if attempt.finish_reason == FAILED else conjunction([one.passed for one in judgements])] += 1

@@ -19,7 +19,12 @@ def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[s
 
     def call(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "flows.cli.main", *arguments]
-        settings = os.environ | {"STARLOOP_HOME": str(home), "PREFECT_API_URL": prefect_server, "COLUMNS": "100", **environment}
+        settings = os.environ | {
+            "STARLOOP_HOME": str(home),
+            "PREFECT_API_URL": prefect_server,
+            "COLUMNS": "100",
+            **environment,
+        }
         return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=ROOT, timeout=280, check=False)
 
     return call

@@ -12,12 +12,12 @@ def verify(text, problem):
     """Whether it is right."""
     return f"{text}a" "b" == problem  # a comment
 '''
-AFTER = '''
+AFTER = """
 def verify(text,
            problem):
     return (f"{text}a"
             "b" == problem)
-'''
+"""
 
 
 def test_comments_docstrings_and_formatting_change_nothing():
@@ -40,7 +40,9 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / f"checks_{tmp_path.name.replace('-', '_')}"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    (folder / "verifier.py").write_text("import json\nfrom . import numbers\ndef verify(t, p):\n    return numbers.read(t)\n")
+    (folder / "verifier.py").write_text(
+        "import json\nfrom . import numbers\ndef verify(t, p):\n    return numbers.read(t)\n"
+    )
     (folder / "numbers.py").write_text("def read(t):\n    return float(t)\n")
     (folder / "unrelated.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -54,7 +54,9 @@ class ConsoleListener:
             self._cells[threading.get_ident()] = (done, total)
             if self._task is not None:
                 done_all = sum(cell[0] for cell in self._cells.values())
-                self._progress.update(self._task, completed=done_all, total=sum(cell[1] for cell in self._cells.values()))
+                self._progress.update(
+                    self._task, completed=done_all, total=sum(cell[1] for cell in self._cells.values())
+                )
 
     def step_done(self, step: StepDone) -> None:
         with self._lock:
@@ -66,7 +68,12 @@ class ConsoleListener:
             cached += f", {step.cached} of {step.cells} cells cached"
         clock = f"{time.monotonic() - self._begun:6.1f}"
         self.console.print(
-            Text.assemble((f"{clock}  ", "dim"), f"{step.iteration} {step.title:<20} ", (f"{cached:<10} ", "cyan"), (step.note, "dim"))
+            Text.assemble(
+                (f"{clock}  ", "dim"),
+                f"{step.iteration} {step.title:<20} ",
+                (f"{cached:<10} ", "cyan"),
+                (step.note, "dim"),
+            )
         )
 
     def iteration_done(self, iteration: IterationDone) -> None:
@@ -75,7 +82,9 @@ class ConsoleListener:
         accuracy = percent(summary["held_out_accuracy"])
         interval = f"[{percent(summary['ci_low'])}, {percent(summary['ci_high'])}]"
         strata = "  ".join(f"{label} {percent(value)}" for label, value in summary["strata"].items())
-        self.console.print(Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim")))
+        self.console.print(
+            Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim"))
+        )
 
 
 def percent(share: float | None) -> str:

@@ -10,7 +10,19 @@ from pathlib import Path
 from storage.errors import StarloopError
 from storage.home import Home
 
-NEEDED = ("prefect", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "duckdb", "mlflow", "pyarrow", "fastapi")
+NEEDED = (
+    "prefect",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "datasets",
+    "duckdb",
+    "mlflow",
+    "pyarrow",
+    "fastapi",
+)
 BYTES_A_ROW = 700
 """A stored attempt with its verdict and example, in shards and both databases; measured on the embedded problem set."""
 
@@ -58,8 +70,12 @@ def environment() -> list[Finding]:
     fastapi = importlib.metadata.version("fastapi").split(".")
     if not (0, 139) <= (int(fastapi[0]), int(fastapi[1])) < (0, 151):
         findings.append(Finding("fastapi with Prefect", ".".join(fastapi), "pip install 'fastapi>=0.139,<0.151'"))
-    findings.append(Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())))
-    findings.append(Finding("GPU", "an NVIDIA driver is here" if Path("/dev/nvidiactl").exists() else "none; loops run on the CPU"))
+    findings.append(
+        Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()))
+    )
+    findings.append(
+        Finding("GPU", "an NVIDIA driver is here" if Path("/dev/nvidiactl").exists() else "none; loops run on the CPU")
+    )
     return findings
 
 
@@ -92,6 +108,8 @@ def servers() -> list[Finding]:
     if url is None:
         prefect = Finding("Prefect", "one is started for each run")
     else:
-        prefect = Finding("Prefect", url, "" if answers(url, timeout=5) else f"start it, or unset PREFECT_API_URL; {url} is silent")
+        prefect = Finding(
+            "Prefect", url, "" if answers(url, timeout=5) else f"start it, or unset PREFECT_API_URL; {url} is silent"
+        )
     tracking = os.environ.get("MLFLOW_TRACKING_URI")
     return [prefect, Finding("MLflow", tracking or "a database in the home (mlflow.db)")]

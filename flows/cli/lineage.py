@@ -99,13 +99,21 @@ def example_tree(opened: Lineage, found: ExampleLineage) -> Any:
     origin = tree.add(Text("where it came from", style="bold"))
     for source in found.sources[:10]:
         branch = origin.add(Text(f"{source.origin}, in mix {show('mix', source.mix_id)[:12]}"))
-        branch.add(Text.assemble(("problem     ", "dim"), shown(source.question), ("  gold ", "dim"), shown(source.gold)))
+        branch.add(
+            Text.assemble(("problem     ", "dim"), shown(source.question), ("  gold ", "dim"), shown(source.gold))
+        )
         if source.attempt_id:
             hint = " (hinted: the hint is not in the example)" if source.hinted else ""
             branch.add(Text.assemble(("prompt      ", "dim"), shown(source.prompt), (hint, "yellow")))
-            branch.add(Text.assemble((f"attempt     {show('att', source.attempt_id)[:12]} ", "dim"), shown(source.text)))
+            branch.add(
+                Text.assemble((f"attempt     {show('att', source.attempt_id)[:12]} ", "dim"), shown(source.text))
+            )
             outcome = {True: "passed", False: "failed", None: "undecided"}[source.passed]
-            branch.add(Text.assemble(("verdict     ", "dim"), f"{source.verifier}: {outcome}", (f" {source.reason or ''}", "dim")))
+            branch.add(
+                Text.assemble(
+                    ("verdict     ", "dim"), f"{source.verifier}: {outcome}", (f" {source.reason or ''}", "dim")
+                )
+            )
         if source.checkpoint_id:
             writer = branch.add(Text.assemble(("written by  ", "dim"), show("ckp", source.checkpoint_id)))
             add_ancestors(writer, opened.checkpoint_ancestry(source.checkpoint_id)[1:])
@@ -180,5 +188,7 @@ def print_table(answer: Answer) -> None:
         table.add_column(Text(column))
     for row in answer.rows:
         cells = [readable(value) for value in row]
-        table.add_row(*[Text(shown(cell if isinstance(cell, str) else None if cell is None else str(cell))) for cell in cells])
+        table.add_row(
+            *[Text(shown(cell if isinstance(cell, str) else None if cell is None else str(cell))) for cell in cells]
+        )
     Console().print(table)

@@ -25,7 +25,7 @@ def preview(
     /,
     *,
     preset: str | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,  # noqa: A002 - it is what people type
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,
     problems: int = 1,
     checkpoint: str | None = None,
     home: Path | None = None,
@@ -66,7 +66,10 @@ def preview(
         if problem.gold is not None:
             field(console, "hinted prompt", visible(render(template, problem, hinted=True).text))
     if model is None:
-        console.print("no checkpoint in this home yet: a sampled answer and a training row are shown once the base is there", style="dim")
+        console.print(
+            "no checkpoint in this home yet: a sampled answer and a training row are shown once the base is there",
+            style="dim",
+        )
         return
     answers(console, config, template, rows, model, opened)
 
@@ -81,7 +84,9 @@ def find_model(home: Home, checkpoint: str | None) -> Path | None:
     return made[-1] if made else None
 
 
-def answers(console: "Console", config: "LoopConfig", template: str, problems: list[Problem], model: Path, home: Home) -> None:
+def answers(
+    console: "Console", config: "LoopConfig", template: str, problems: list[Problem], model: Path, home: Home
+) -> None:
     """One sampled answer a problem, its verdict, and the row it would become."""
     from tasks.engines.protocol import Request, Sampling
     from tasks.processes import Processes
@@ -93,7 +98,9 @@ def answers(console: "Console", config: "LoopConfig", template: str, problems: l
                for p in problems]  # fmt: skip
         requests = [Request(key, render(template, p).text) for key, p in zip(ids, problems, strict=True)]
         responses = {response.request_id: response for response in engine.generate(requests, sampling)}
-    heading(console, f"sampled from ckp_{model.name[:8]} at temperature {sampling.temperature:g}, top-p {sampling.top_p:g}")
+    heading(
+        console, f"sampled from ckp_{model.name[:8]} at temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
+    )
     for key, problem in zip(ids, problems, strict=True):
         response = responses[key]
         field(console, "answer", f"{visible(response.text)}  ({response.finish_reason}, {response.tokens} tokens)")
@@ -133,7 +140,9 @@ def training_row(console: "Console", model: Path, prompt: str, completion: str) 
             line.append(visible(tokenizer.decode([token])), style=style)
             line.append(" ")
     console.print(line)
-    console.print(f"{len(before)} tokens without loss, {len(after)} with, the end-of-text token among them", style="dim")
+    console.print(
+        f"{len(before)} tokens without loss, {len(after)} with, the end-of-text token among them", style="dim"
+    )
 
 
 def visible(text: str) -> str:

@@ -18,7 +18,7 @@ def run(
     /,
     *,
     preset: str | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,  # noqa: A002 - it is what people type
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,
     iterations: int | None = None,
     from_: Annotated[str | None, Parameter(name="--from")] = None,
     name: str | None = None,
@@ -53,7 +53,13 @@ def run(
     from flows.refs import code_behind
 
     settings = parse(set or []) | given(
-        {"iterations": iterations, "model.source": from_, "name": name, "stop.max_tokens": max_tokens, "stop.max_hours": max_hours}
+        {
+            "iterations": iterations,
+            "model.source": from_,
+            "name": name,
+            "stop.max_tokens": max_tokens,
+            "stop.max_hours": max_hours,
+        }
     )
     for config in resolve(method, preset, settings).expanded():
         code_behind(config)
@@ -83,7 +89,9 @@ def carry_out(method: str, preset: str | None, settings: dict[str, Any], home: H
         from flows.methods import flow_of
         from flows.request import REQUESTS, listener
 
-        request = REQUESTS[method].model_validate({"preset": preset, "home": str(home.root), "overrides": nested(settings)})
+        request = REQUESTS[method].model_validate(
+            {"preset": preset, "home": str(home.root), "overrides": nested(settings)}
+        )
         prefect_server.wait()
         with ConsoleListener(console) as told:
             token = listener.set(told)
@@ -94,7 +102,9 @@ def carry_out(method: str, preset: str | None, settings: dict[str, Any], home: H
     except (ConnectionError, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise UserMistake(f"the run could not go on ({error}); run the same command again, it goes on from where it was") from error
+        raise UserMistake(
+            f"the run could not go on ({error}); run the same command again, it goes on from where it was"
+        ) from error
     finally:
         prefect_server.stop()
         sys.stdout.flush()

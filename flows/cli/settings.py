@@ -12,7 +12,9 @@ def parse(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
-            raise UserMistake(f"--set {assignment!r} does not fit; write --set name=value, for example --set training.steps=200")
+            raise UserMistake(
+                f"--set {assignment!r} does not fit; write --set name=value, for example --set training.steps=200"
+            )
         try:
             settings[name.strip()] = json.loads(text)
         except ValueError:

@@ -47,7 +47,8 @@ def document(lineage: Lineage, run: Run, home: Home) -> dict[str, Any]:
     """One run as `status --json` gives it."""
     versions = results(home.root)
     iterations = [
-        one.figures | {
+        one.figures
+        | {
             "checkpoint_id": one.checkpoint_id,
             "mlflow_version": versions.version(one.checkpoint_id) if one.checkpoint_id else None,
         }
@@ -131,7 +132,9 @@ def show_end(home: Home, run_ids: list[str]) -> None:
     from flows.cli.report import write_report
 
     with Lineage.open(home, fresh=True) as lineage:
-        documents = [document(lineage, run, home) for run in map(lineage.run, run_ids) if lineage.iterations(run.run_id)]
+        documents = [
+            document(lineage, run, home) for run in map(lineage.run, run_ids) if lineage.iterations(run.run_id)
+        ]
         checkpoint = documents[-1]["iterations"][-1]["checkpoint_id"] if documents else None
     print_runs(documents)
     report = write_report(home, run_ids[0])

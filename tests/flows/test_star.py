@@ -85,7 +85,7 @@ def test_a_rationalized_example_does_not_hold_its_hint(lineage):
 
 
 def test_rejected_attempts_are_kept_in_the_ledger(small_run, lineage):
-    (attempts, rejected), = rows(
+    ((attempts, rejected),) = rows(
         lineage,
         "select count(*), count(*) filter (where not passed) from v_attempt where split = 'train'",
     )
@@ -210,7 +210,9 @@ def counts(home: Path) -> dict[str, int]:
     """Rows a table, events and MLflow's tables aside."""
     with duckdb.connect(str(home / "lineage.duckdb"), read_only=True) as connection:
         tables = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
-        return {name: connection.execute(f"select count(*) from {name}").fetchone()[0] for name in tables if name != "event"}
+        return {
+            name: connection.execute(f"select count(*) from {name}").fetchone()[0] for name in tables if name != "event"
+        }
 
 
 def mlflow_counts(home: Path) -> dict[str, int]:
@@ -241,9 +243,13 @@ def test_a_second_run_redoes_nothing_and_doubles_nothing(small_run, starloop, tm
 
 def test_more_iterations_go_on_with_the_same_run(small_run, starloop, tmp_path):
     home = shutil.copytree(small_run[0], tmp_path / "home")
-    done = starloop("run", "star", "--preset", "addition-smoke", "--iterations", "3", "--set", "mix.decay=constant", home=home)
+    done = starloop(
+        "run", "star", "--preset", "addition-smoke", "--iterations", "3", "--set", "mix.decay=constant", home=home
+    )
     assert done.returncode == 0, done.stderr
-    again = starloop("run", "star", "--preset", "addition-smoke", "--iterations", "4", "--set", "mix.decay=constant", home=home)
+    again = starloop(
+        "run", "star", "--preset", "addition-smoke", "--iterations", "4", "--set", "mix.decay=constant", home=home
+    )
     assert again.returncode == 0, again.stderr
     status = status_of(starloop, home)
     ran = Counter({one["iteration"]: one["tasks_run"] for one in status["iterations"]})
