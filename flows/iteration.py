@@ -5,6 +5,7 @@ evaluate. A step is submitted cell by cell and is there when all of its cells ar
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from flows.config import TrainingConfig
@@ -58,13 +59,14 @@ class Steps:
         self.template = self.config.template or self._set.template
         self.verifier = self.config.verifier or self._set.verifier
         self._history: list[Gathered] = []
+        self._original_data: Manifest | None = None
 
     def base(self) -> Model:
         """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
         model = self.config.model
         if model.source != "embedded":
             return self._stored_checkpoint(model.source)
-        corpus = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
+        corpus = self._original_data = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
         documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
         sizes = model.model_dump(
             include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"}
@@ -223,7 +225,9 @@ class Steps:
             self._judge(iteration, title, parts, attempts, self.config.audit)
 
     def _originals(self) -> Manifest:
-        return self.pose(0, "corpus", 0, self.config.model.corpus_documents, "corpus")
+        if self._original_data is None:
+            self._original_data = self.pose(0, "corpus", 0, self.config.model.corpus_documents, "original data")
+        return self._original_data
 
     def _collected(
         self, iteration: int, title: str, problems: Manifest, origin: str, *, seed: int, answers_only: bool = False
@@ -317,5 +321,5 @@ def on_plateau(curve: Sequence[dict[str, Any]], iterations: int) -> bool:
         after["held_out_accuracy"] is not None
         and before["held_out_accuracy"] is not None
         and before["ci_low"] <= after["held_out_accuracy"] <= before["ci_high"]
-        for before, after in zip(recent, recent[1:], strict=False)
+        for before, after in pairwise(recent)
     )

@@ -4,7 +4,6 @@ Methods build on `flows.iteration`; what is here knows nothing of any method.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from prefect.context import get_run_context
 from prefect.exceptions import MissingContextError
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import LoopConfig
 from flows.progress import IterationDone, Listener, StepDone
@@ -25,6 +25,9 @@ from storage.records import Accounting, Manifest
 from tasks.caching import CachedTask, StepRecord, unbalanced
 from tasks.processes import Processes
 from tasks.runtime import Runtime
+
+CELLS_SIDE_BY_SIDE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
+"""Cells that are submitted together run in threads; the work itself is in child processes."""
 
 
 class BudgetReached(StarloopError):
@@ -51,7 +54,7 @@ class Figures:
     tasks_run: int = 0
     tasks_cached: int = 0
     tokens: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     startup_s: float = 0.0
     begun: float = field(default_factory=time.monotonic)
 
@@ -150,7 +153,7 @@ class Loop:
                 raise AccountingError(unbalanced(title, record.output.accounting))
         self.tokens += sum(int(str(record.output.facts.get("tokens", 0))) for record in records)
         seconds = time.monotonic() - begun
-        figures.seconds[title] += seconds
+        figures.seconds[title] = figures.seconds.get(title, 0.0) + seconds
         cached = sum(commit.hit for commit in commits)
         self.listener.step_done(StepDone(iteration, title, len(calls), cached, seconds, _note(title, records)))
         return records

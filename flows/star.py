@@ -14,16 +14,15 @@ does not use it; here the loss is on the completion alone. `restart = previous` 
 from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.config import StarConfig
 from flows.iteration import Steps, TrainingSet, mixed, on_plateau
-from flows.loop import Loop, Model
+from flows.loop import CELLS_SIDE_BY_SIDE, Loop, Model
 from flows.request import StarRequest, run_name, session
 from storage.records import Manifest
 
 
-@flow(name="star", flow_run_name=run_name, task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="star", flow_run_name=run_name, task_runner=CELLS_SIDE_BY_SIDE)
 def star(request: StarRequest) -> list[str]:
     """Self-training with rationalization: sample, verify, rationalize, mix, fine-tune, evaluate, again.
 

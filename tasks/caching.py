@@ -100,7 +100,7 @@ class CachedTask:
     """What `@cached_task` makes of a function `(…, runtime) -> Output`."""
 
     def __init__(self, function: Callable[..., Output], ingredients: Mapping[str, Ingredient], title: str) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function)  # pyright: ignore[reportArgumentType]
         self.function = function
         self.name = function.__name__
         self.title = title
@@ -271,12 +271,16 @@ class RecordStorage(WritableFileSystem):
         """The record under a key; raises OSError if there is none and StorageFault if it does not hold (any more)."""
         return self._checked(key, (Home(Path(self.root)).results / key).read_bytes())
 
-    def read_path(self, path: str, *, _sync: bool = True) -> bytes:
+    def read_path(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect calls it both ways
+        self, path: str, *, _sync: bool = True
+    ) -> bytes:
         content = (Home(Path(self.root)).results / path).read_bytes()
         self._checked(path, content)
         return content
 
-    def write_path(self, path: str, content: bytes, *, _sync: bool = True) -> None:
+    def write_path(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, path: str, content: bytes, *, _sync: bool = True
+    ) -> None:
         atomic_write(Home(Path(self.root)).results / path, content)
 
     async def aread_path(self, path: str) -> bytes:

@@ -1,5 +1,7 @@
 """The `starloop` command: one file per noun, loaded when it is called."""
 
+import atexit
+import os
 import sys
 
 from cyclopts import App
@@ -44,23 +46,43 @@ for _name, _where in COMMANDS.items():
 def main() -> None:
     """The console script. A mistake is one sentence on standard error and exit code 2; any other fault of ours is 1."""
     from flows.server import keep_quiet
+
+    # Registered first, so called last: Prefect's threads outlive the interpreter, and DuckDB's binding then prints pages
+    # about objects that were not freed.
+    atexit.register(leave, left := [0])
+    keep_quiet()
+    left[0] = call()
+    sys.exit(left[0])
+
+
+def call() -> int:
+    """Carry out the command line; the exit code."""
     from storage.errors import UserMistake
 
-    keep_quiet()
     try:
         app()
     except UserMistake as mistake:
-        sys.exit(fail(str(mistake), 2))
+        return fail(str(mistake), 2)
     except StarloopError as fault:
-        sys.exit(fail(str(fault), 1))
+        return fail(str(fault), 1)
     except KeyboardInterrupt:
-        sys.exit(fail("stopped; what was finished is kept, and the same command goes on from there", 130))
+        return fail("stopped; what was finished is kept, and the same command goes on from there", 130)
+    except SystemExit as asked:
+        return asked.code if isinstance(asked.code, int) else 0
+    return 0
 
 
 def fail(sentence: str, code: int) -> int:
     """Say it on standard error, and give back the exit code."""
     sys.stderr.write(f"starloop: {sentence}\n")
     return code
+
+
+def leave(left: list[int]) -> None:
+    """End the process with this exit code, everything said."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(left[0])
 
 
 if __name__ == "__main__":
