@@ -176,6 +176,12 @@ class LoopConfig(Settings):
         tuple[Arm, ...], Field(description="variations that run one after another; empty: just this one")
     ] = ()
 
+    @model_validator(mode="after")
+    def _adapters_start_from_the_base(self) -> Self:
+        if self.training.method == "lora" and self.restart == "previous":
+            raise ValueError("training.method = lora trains an adapter of the base each iteration; set restart = base")
+        return self
+
     def expanded(self) -> list[Self]:
         """The arms as configurations of their own, named after them; without arms, this one."""
         if not self.arms:

@@ -219,13 +219,14 @@ class Clock:
         return time.monotonic() - self._begun
 
 
-_clock: ContextVar[Clock] = ContextVar("clock")
+_clock: ContextVar[Clock | None] = ContextVar("clock", default=None)
 _keyed: ContextVar[dict[str, object] | None] = ContextVar("keyed", default=None)
 
 
 def startup_took(seconds: float) -> None:
     """Called inside a cached task: this much of its time was startup."""
-    _clock.get().startup_s += seconds
+    if clock := _clock.get():
+        clock.startup_s += seconds
 
 
 @dataclass(eq=False)

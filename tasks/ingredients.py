@@ -1,5 +1,8 @@
 """What a ref stands for in a cache key: the code it resolves to, or the text of its prompts."""
 
+from pathlib import Path
+
+from storage.identity import digest_bytes
 from tasks.code_digest import code_of
 from tasks.engines import registry as engines
 from tasks.problems import registry as problem_sets
@@ -8,7 +11,7 @@ from tasks.verifiers import registry as verifiers
 
 
 def engine_code(ref: str) -> object:
-    return code_of(engines.module_of(ref)).as_json()
+    return {**code_of(engines.module_of(ref)).as_json(), **files_behind(ref)}
 
 
 def verifier_code(ref: str) -> object:
@@ -16,7 +19,14 @@ def verifier_code(ref: str) -> object:
 
 
 def problems_code(ref: str) -> object:
-    return code_of(problem_sets.module_of(ref)).as_json()
+    return {**code_of(problem_sets.module_of(ref)).as_json(), **files_behind(ref)}
+
+
+def files_behind(ref: str) -> dict[str, object]:
+    """The digests of the files that a ref's options name: what a changed questions.jsonl changes."""
+    named = [part.partition("=")[2] or part for part in ref.partition(":")[2].split(",")]
+    found = {name: digest_bytes(Path(name).read_bytes()) for name in named if name and Path(name).is_file()}
+    return {"files": found} if found else {}
 
 
 def template_text(template: str) -> object:

@@ -8,6 +8,7 @@ Texts end at the tokens that the tokenizer, the configuration or the generation 
 that is taken from the latter: sampling is what the request says.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tasks.engines.uniforms import keys_of
 
 OPTIONS = ("attention", "device", "dtype", "rows")
 DTYPES = ("bfloat16", "float16", "float32")
+ADAPTER = "adapter_config.json"
+"""The file by which peft's adapter folders are known."""
 MOST_ROWS = 1024
 CACHE_BYTES = 1 << 30
 """On a CPU the cache of a batch may grow to this; on a GPU to half of the memory that is free."""
@@ -60,10 +63,11 @@ class TransformersEngine:
         logging.disable_progress_bar()
         place = _device(device)
         precision = _dtype(dtype, place)
+        base = base_of(folder)
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
             opened: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, precision), attn_implementation=attention, trust_remote_code=False,
+                base, dtype=getattr(torch, precision), attn_implementation=attention, trust_remote_code=False,
                 use_safetensors=True, output_loading_info=True,
             )  # fmt: skip
         except (OSError, ValueError, ImportError) as mistake:
@@ -71,11 +75,13 @@ class TransformersEngine:
         model, loading = opened
         if strange := sorted({str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading[kind]}):
             raise UserMistake(f"{folder} lacks weights that its configuration asks for: {', '.join(strange[:3])}")
+        _check_loaded(base, model)
+        if base != folder:
+            model = _with_adapter(model, folder)
         self._model: Any = model.eval().to(place)
         if attention is None and place.type == "cpu" and getattr(self._model, "_supports_attention_backend", False):
             self._model.set_attn_implementation(register())
         self.weights_digest = weights_digest(folder)
-        _check_loaded(folder, self._model)
         self.name = f"transformers {precision}"
         self.end_tokens = _end_tokens(self._tokenizer, self._model)
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
@@ -167,8 +173,8 @@ class TransformersEngine:
 def _folder(model: Path | str) -> Path:
     """The folder of a model: itself, or the hub's snapshot of `name@revision`."""
     if isinstance(model, Path) or Path(model).is_dir():
-        if not (Path(model) / "config.json").is_file():
-            raise UserMistake(f"{model} is no model folder: it has no config.json")
+        if not any((Path(model) / name).is_file() for name in ("config.json", ADAPTER)):
+            raise UserMistake(f"{model} is no model folder: it has neither config.json nor {ADAPTER}")
         return Path(model)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -180,6 +186,29 @@ def _folder(model: Path | str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as mistake:
         reason = str(mistake).splitlines()[0]
         raise UserMistake(f"no model {model!r}: it is no folder here, and the hub says: {reason}") from mistake
+
+
+def base_of(folder: Path) -> Path:
+    """The folder itself, or for an adapter that of its base: beside it if it is there, else where the adapter says.
+
+    Raises UserMistake when it is nowhere.
+    """
+    if not (folder / ADAPTER).is_file():
+        return folder
+    named = Path(json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    for place in (folder.parent / named.name, named):
+        if (place / "config.json").is_file():
+            return place
+    raise UserMistake(
+        f"the adapter {folder} was trained on {named}, which is neither beside it nor a folder; put it back"
+    )
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    """The model with a LoRA adapter's weights added to its own, so that decoding costs nothing more."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
 def _device(asked: str | None) -> Any:

@@ -256,3 +256,32 @@ def test_more_iterations_go_on_with_the_same_run(small_run, starloop, tmp_path):
     assert [ran[iteration] for iteration in (0, 1, 2, 3)] == [0, 0, 0, 0]
     assert ran[4] > 0
     assert len(json.loads(starloop("status", "--json", home=home).stdout)) == 2
+
+
+def test_adapters_are_trained_sampled_from_and_registered(small_run, starloop, tmp_path):
+    home = shutil.copytree(small_run[0], tmp_path / "home")
+    settings = [
+        "--set",
+        "training.method=lora",
+        "--set",
+        "training.lora_rank=4",
+        "--set",
+        "training.learning_rate=0.01",
+    ]
+    done = starloop("run", "star", "--preset", "addition-smoke", *settings, "--set", "name=adapters", home=home)
+    assert done.returncode == 0, done.stderr
+    status = status_of(starloop, home)
+    with Lineage.open(Home(home)) as lineage:
+        kinds = [lineage.checkpoint(one["checkpoint_id"]).kind for one in status["iterations"]]
+        writers = {
+            checkpoint.hex
+            for (checkpoint,) in rows(
+                lineage,
+                f"select distinct checkpoint_id from v_attempt where run_id = '{status['run_id']}' and iteration = 2",
+            )
+        }
+    assert kinds == ["full", "adapter", "adapter"]
+    assert writers == {status["iterations"][1]["checkpoint_id"], status["iterations"][2]["checkpoint_id"]}
+    assert all(one["mlflow_version"] for one in status["iterations"])
+    adapter = home / "checkpoints" / status["iterations"][1]["checkpoint_id"]
+    assert not (adapter / "model.safetensors").exists()
