@@ -22,6 +22,9 @@ from tasks.significance import mcnemar
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "star.md"
 FIGURE = PAGE.with_name("star-digits.svg")
+SHOWN = (1, 2, 4, 8, 16)
+"""Iterations whose rationales are tabulated."""
+
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 
 
@@ -119,7 +122,7 @@ def wrong_steps(lineage: Lineage, runs: list[Run]) -> list[str]:
             (iteration, hinted): f"{wrong} of {kept} ({wrong / kept:.1%})" for iteration, hinted, kept, wrong in found
         }
         for iteration in sorted({key[0] for key in shares}):
-            if iteration in (1, 2, 4, 8, 16):
+            if iteration in SHOWN:
                 lines.append(
                     f"| {run.name} | {iteration} | {shares.get((iteration, False), '')} | {shares.get((iteration, True), '')} |"
                 )

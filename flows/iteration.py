@@ -9,8 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from flows.config import TrainingConfig
-from flows.loop import Loop, Model, accounting_of, joined
-from storage.errors import UserMistake
+from flows.loop import Loop, Model
+from flows.step import Step, accounting_of, joined
+from storage.errors import StarloopError, UserMistake
 from storage.identity import bare
 from storage.lineage import find_checkpoint
 from storage.records import Manifest
@@ -60,6 +61,8 @@ class Steps:
         self.verifier = self.config.verifier or self._set.verifier
         self._history: list[Gathered] = []
         self._original_data: Manifest | None = None
+        self._audits: list[Step] = []
+        self._held_out: dict[str, Manifest] = {}
 
     def base(self) -> Model:
         """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
@@ -109,7 +112,7 @@ class Steps:
             for part in parts
         ]
         attempts = self.loop.run(iteration, "sample", sample, calls)
-        verdicts = self._judge(iteration, "verify", parts, attempts, self.verifier)
+        verdicts = self._judge(iteration, "verify", parts, attempts)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
         gathered = Gathered(problems, _judged(SAMPLED, attempts, verdicts))
@@ -136,7 +139,7 @@ class Steps:
             for part, one in zip(parts, gathered.judged, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
-        verdicts = self._judge(iteration, "verify rationalized", parts, attempts, self.verifier)
+        verdicts = self._judge(iteration, "verify rationalized", parts, attempts)
         total = accounting_of(verdicts)
         gathered.judged += _judged(RATIONALIZED, attempts, verdicts)
         gathered.summary |= {
@@ -159,7 +162,11 @@ class Steps:
             "template": self.template,
             "rule": MixRule(keep, share, self.config.mix.cap_per_problem, self.config.seed),
         }
-        return _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
+        try:
+            return _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
+        except StarloopError:
+            self._finish_audits()
+            raise
 
     def answers(self, iteration: int, problems: Manifest) -> TrainingSet:
         """The gold answers of the iteration's problems, without rationales."""
@@ -173,22 +180,25 @@ class Steps:
     def finetune(self, iteration: int, start: Model, examples: TrainingSet) -> Model:
         """The next checkpoint, trained from `start`."""
         training = self.config.training
-        return self._train(
-            iteration, "fine-tune", start, None, examples, training, training.steps_in(iteration), self.config.seed
-        )
+        steps = training.steps_in(iteration)
+        model = self._train(iteration, "fine-tune", start, None, examples, training, steps, self.config.seed)
+        self._finish_audits()
+        return model
 
     def evaluate(self, iteration: int, model: Model, split: str) -> dict[str, Any]:
         """Greedy accuracy on dev or test, with its interval, in all and per stratum."""
         evaluation = self.config.evaluation
         count = evaluation.dev_problems if split == "dev" else evaluation.test_problems
-        problems = self.pose(iteration, split, 0, count, f"{split} problems")
+        if split not in self._held_out:
+            self._held_out[split] = self.pose(iteration, split, 0, count, f"{split} problems")
+        problems = self._held_out[split]
         parts = cells(problems, self._cell_rows(split))
         greedy = Sampling(temperature=0.0, max_tokens=evaluation.max_tokens, stop=self.config.sampling.stop)
         calls = [
             self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts
         ]
         attempts = self.loop.run(iteration, f"answer {split}", sample, calls)
-        verdicts = self._judge(iteration, f"verify {split}", parts, attempts, self.verifier)
+        verdicts = self._judge(iteration, f"verify {split}", parts, attempts)
         call = {
             "problems": problems,
             "attempts": joined(attempts, "attempts"),
@@ -212,17 +222,28 @@ class Steps:
         return Sampling(**self.config.sampling.model_dump())
 
     def _judge(
-        self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str
+        self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]
     ) -> list[StepRecord]:
-        calls = [
+        return self.loop.run(iteration, title, verify, self._judging(parts, attempts, self.verifier))
+
+    def _judging(
+        self, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str
+    ) -> list[dict[str, Any]]:
+        return [
             {"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
             for part, record in zip(parts, attempts, strict=True)
         ]
-        return self.loop.run(iteration, title, verify, calls)
 
     def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
+        """A second opinion that only measures: nothing waits for it before the iteration's mix is trained on."""
         if self.config.audit:
-            self._judge(iteration, title, parts, attempts, self.config.audit)
+            calls = self._judging(parts, attempts, self.config.audit)
+            self._audits.append(self.loop.start(iteration, title, verify, calls))
+
+    def _finish_audits(self) -> None:
+        audits, self._audits = self._audits, []
+        for audit in audits:
+            self.loop.finish(audit)
 
     def _originals(self) -> Manifest:
         if self._original_data is None:

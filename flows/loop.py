@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prefect.context import get_run_context
@@ -16,12 +16,12 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import LoopConfig
 from flows.progress import IterationDone, Listener, StepDone
+from flows.step import Figures, Step, accounting_of, note, submit
 from flows.tracker import Tracker
 from storage.errors import AccountingError, StarloopError
 from storage.home import Home
 from storage.identity import content_id, show
 from storage.ledger import Ledger, StepCommit
-from storage.records import Accounting, Manifest
 from tasks.caching import CachedTask, StepRecord, unbalanced
 from tasks.processes import Processes
 from tasks.runtime import Runtime
@@ -45,18 +45,6 @@ class Model:
     weights_digest: str
     kind: str = "full"
     base_checkpoint_id: str | None = None
-
-
-@dataclass
-class Figures:
-    """What an iteration adds up to while its steps come in."""
-
-    tasks_run: int = 0
-    tasks_cached: int = 0
-    tokens: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    startup_s: float = 0.0
-    begun: float = field(default_factory=time.monotonic)
 
 
 NOTHING_GATHERED: dict[str, Any] = {
@@ -101,61 +89,35 @@ class Loop:
         self._begun = time.monotonic()
 
     def run(self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]) -> list[StepRecord]:
-        """Every cell of a step, in order: submitted together, ingested when all are there.
+        """Every cell of a step, in order: `finish(start(…))`."""
+        return self.finish(self.start(iteration, title, task, calls))
 
-        Raises what a cell raised (the others are finished first, so nothing done is lost), AccountingError, and BudgetReached
-        before it starts.
-        """
+    def start(self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]) -> Step:
+        """Submit every cell of a step; whatever else the loop does meanwhile runs beside it. Raises BudgetReached."""
         self._check_budget()
-        figures = self.figures.setdefault(iteration, Figures())
-        begun = time.monotonic()
         self.listener.step_started(iteration, title, len(calls))
-        prefix = f"{iteration} {title}"
-        names = [prefix if len(calls) == 1 else f"{prefix} {place}/{len(calls)}" for place in range(1, len(calls) + 1)]
-        handles = [task.submit(name, self.runtime, **call) for name, call in zip(names, calls, strict=True)]
-        records: list[StepRecord] = []
-        commits: list[StepCommit] = []
-        fault: Exception | None = None
-        for handle, call, name in zip(handles, calls, names, strict=True):
-            try:
-                record = handle.result()
-            except Exception as error:  # noqa: BLE001 - raised below, once the finished cells are safe in the ledger
-                fault = fault or error
-                continue
-            hit = handle.hit(record)
-            figures.tasks_cached += hit
-            figures.tasks_run += not hit
-            figures.tokens += int(str(record.output.facts.get("tokens", 0)))
-            if not hit:
-                figures.startup_s += record.startup_s
-            records.append(record)
-            commits.append(
-                StepCommit(
-                    run_id=self.run_id,
-                    iteration=iteration,
-                    name=title,
-                    cell=name,
-                    cache_key=record.key,
-                    key_parts=record.key_parts,
-                    hit=hit,
-                    prefect_task_run_id=handle.task_run_id,
-                    startup_s=0.0 if hit else record.startup_s,
-                    work_s=0.0 if hit else record.work_s,
-                    inputs=manifests_in(call),
-                    output=record.output,
-                )
-            )
-        self._commit(commits)
-        if fault is not None:
-            raise fault
-        for record in records:
-            if not record.output.accounting.balanced:
-                raise AccountingError(unbalanced(title, record.output.accounting))
-        self.tokens += sum(int(str(record.output.facts.get("tokens", 0))) for record in records)
-        seconds = time.monotonic() - begun
-        figures.seconds[title] = figures.seconds.get(title, 0.0) + seconds
-        cached = sum(commit.hit for commit in commits)
-        self.listener.step_done(StepDone(iteration, title, len(calls), cached, seconds, _note(title, records)))
+        return Step(iteration, title, calls, submit(iteration, title, task, calls, self.runtime))
+
+    def finish(self, step: Step) -> list[StepRecord]:
+        """The records of every cell, in order, once all are there and on their way into the ledger.
+
+        Raises what a cell raised (after the others are finished, so nothing done is lost), and AccountingError.
+        """
+        done = step.collect()
+        self._commit([cell.commit(self.run_id, step) for cell in done])
+        if step.fault is not None:
+            raise step.fault
+        for cell in done:
+            if not cell.record.output.accounting.balanced:
+                raise AccountingError(unbalanced(step.title, cell.record.output.accounting))
+        figures = self.figures.setdefault(step.iteration, Figures())
+        figures.add(step, done)
+        self.tokens += sum(cell.tokens for cell in done)
+        cached = sum(cell.hit for cell in done)
+        records = [cell.record for cell in done]
+        self.listener.step_done(
+            StepDone(step.iteration, step.title, len(done), cached, step.seconds, note(accounting_of(records)))
+        )
         return records
 
     def close(self, iteration: int, model: Model, dev: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -234,42 +196,6 @@ def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> st
     """What a run is: its method, its settings, and the code that they stand for. Started again, it goes on."""
     settings = config.model_dump(mode="json", exclude=PRESENTATION)
     return content_id("run", method=method, settings=settings, code=code)
-
-
-def manifests_in(call: dict[str, Any]) -> dict[str, Manifest]:
-    """The manifests among a call's arguments, by parameter name; those inside tuples of records are numbered."""
-    found: dict[str, Manifest] = {}
-    for name, value in call.items():
-        if isinstance(value, Manifest):
-            found[name] = value
-        elif isinstance(value, tuple):
-            for place, part in enumerate(value):
-                for field_name in getattr(part, "__slots__", ()):
-                    if isinstance(inner := getattr(part, field_name), Manifest):
-                        found[f"{name}.{place}.{field_name}"] = inner
-    return found
-
-
-def joined(records: Sequence[StepRecord], role: str) -> Manifest:
-    """One manifest of a role over the cells of a step."""
-    first, *rest = [record.output.manifests[role] for record in records]
-    return sum(rest, start=first)
-
-
-def accounting_of(records: Sequence[StepRecord]) -> Accounting:
-    """The accounting of a step over its cells."""
-    return sum((record.output.accounting for record in records), start=Accounting(0, 0))
-
-
-def _note(title: str, records: Sequence[StepRecord]) -> str:
-    total = accounting_of(records)
-    parts = [f"{total.ok:,} of {total.asked:,}"]
-    if total.undecided:
-        parts.append(f"{total.undecided:,} undecided")
-    if total.failed:
-        parts.append(f"{total.failed:,} failed")
-    del title
-    return ", ".join(parts)
 
 
 @contextmanager

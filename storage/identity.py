@@ -34,7 +34,7 @@ def canonical_json(value: Any) -> str:
     Takes None, bool, int, float, str, lists, tuples and mappings with string keys. Raises TypeError for anything
     else and ValueError for NaN and infinities, so that nothing enters a digest by its memory address.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(_plain(value))
 
 
 def digest(*parts: Any) -> str:
@@ -64,7 +64,12 @@ def bare(shown: str) -> str:
     return text.replace("-", "").lower()
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in (str, int, bool, type(None)):
+        return value
     match value:
         case None | bool() | int() | str():
             return value

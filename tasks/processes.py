@@ -43,6 +43,8 @@ _ENVIRONMENT = {
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
     "TRANSFORMERS_VERBOSITY": "error",
     "PYTHONUNBUFFERED": "1",
 }
@@ -61,7 +63,7 @@ class _Child:
 class Processes:
     """The children of one run. `cancelled` is set once they have been killed on purpose; nothing starts after that."""
 
-    def __init__(self, logs: Path, preload: Sequence[str] = ("engine", "training")) -> None:
+    def __init__(self, logs: Path, preload: Sequence[str] = ("engine", "training", "tracking")) -> None:
         """`logs` is the folder for log files; `preload` names what to import ahead (nothing is right for light targets)."""
         self.logs = logs
         self.preload = tuple(preload)
@@ -104,7 +106,8 @@ class Processes:
         fault = TrainingFault if target.startswith("tasks.training") else EngineFault
         asked = time.perf_counter()
         log = log or self.logs / f"{target.rpartition(':')[0].rpartition('.')[2]}-{os.getpid()}.log"
-        needs = "training" if target.startswith("tasks.training") else "engine"
+        package = target.partition(":")[0].split(".")[1:2]
+        needs = package[0] if package in (["training"], ["tracking"]) else "engine"
         number, connection = self._spawn(target, arguments, log, threads, needs=needs, progress=progress is not None)
         began = asked
         over = False

@@ -38,6 +38,7 @@ PRELOAD = {
                "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
                "transformers.cache_utils"),
     "training": ("pyarrow.parquet", "datasets", "peft", "tasks.training.trainer", "tasks.training.sft"),
+    "tracking": ("mlflow", "mlflow.store.tracking.sqlalchemy_store"),
 }  # fmt: skip
 """What is imported ahead, by stage: an engine need not wait for the trainer's imports."""
 

@@ -74,6 +74,7 @@ def _hint(problem: Problem) -> str:
     return str(hint)
 
 
+@lru_cache(maxsize=64)
 def _folder(template: str) -> Path:
     folder = Path(template) if "/" in template else TEMPLATES / template
     if not folder.is_dir():
