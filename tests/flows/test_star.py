@@ -285,3 +285,35 @@ def test_adapters_are_trained_sampled_from_and_registered(small_run, starloop, t
     assert all(one["mlflow_version"] for one in status["iterations"])
     adapter = home / "checkpoints" / status["iterations"][1]["checkpoint_id"]
     assert not (adapter / "model.safetensors").exists()
+
+
+def test_a_token_limit_stops_cleanly_and_more_goes_on(small_run, starloop, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(small_run[0], home)
+    limited = starloop(
+        "run", "star", "--preset", "addition-smoke", "--set", "seed=5", "--max-tokens", "8000", home=home
+    )
+    assert limited.returncode == 0, limited.stderr
+    assert "the limit was 8000); give more to go on" in limited.stdout
+    stopped = status_of(starloop, home)
+    assert stopped["state"] == "stopped"
+    assert 0 < len(stopped["iterations"]) < 3
+    more = starloop("run", "star", "--preset", "addition-smoke", "--set", "seed=5", home=home)
+    assert more.returncode == 0, more.stderr
+    finished = status_of(starloop, home)
+    assert (finished["state"], finished["run_id"]) == ("completed", stopped["run_id"])
+    assert len(finished["iterations"]) == 3
+
+
+def test_a_run_branches_from_a_checkpoint(small_run, starloop, tmp_path):
+    home = shutil.copytree(small_run[0], tmp_path / "home")
+    checkpoint = small_run[1]["iterations"][1]["checkpoint_id"]
+    done = starloop(
+        "run", "star", "--preset", "addition-smoke", "--from", f"ckp_{checkpoint[:12]}", "--iterations", "1", home=home
+    )
+    assert done.returncode == 0, done.stderr
+    status = status_of(starloop, home)
+    assert status["run_id"] != small_run[1]["run_id"]
+    assert status["iterations"][0]["checkpoint_id"] == checkpoint
+    with Lineage.open(Home(home)) as lineage:
+        assert lineage.checkpoint(status["iterations"][1]["checkpoint_id"]).parent_id == checkpoint
