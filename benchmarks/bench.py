@@ -20,7 +20,7 @@ from rich.table import Table
 from storage.home import Home
 from storage.identity import digest
 from storage.lineage import Lineage
-from storage.records import Manifest
+from storage.manifest import Manifest
 from tasks.engines.protocol import Request, Sampling
 from tasks.processes import Processes
 from tasks.training.recipe import Recipe

@@ -14,7 +14,7 @@ from flows.step import Step, accounting_of, joined
 from storage.errors import StarloopError, UserMistake
 from storage.identity import bare
 from storage.lineage import find_checkpoint
-from storage.records import Manifest
+from storage.manifest import Manifest
 from tasks.caching import StepRecord
 from tasks.engines.protocol import Sampling
 from tasks.evaluate import score

@@ -19,7 +19,7 @@ from flows.config import StarConfig
 from flows.iteration import Steps, TrainingSet, mixed, on_plateau
 from flows.loop import CELLS_SIDE_BY_SIDE, Loop, Model
 from flows.request import StarRequest, run_name, session
-from storage.records import Manifest
+from storage.manifest import Manifest
 
 
 @flow(name="star", flow_run_name=run_name, task_runner=CELLS_SIDE_BY_SIDE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from storage.ledger import StepCommit
-from storage.records import Accounting, Manifest
+from storage.manifest import Accounting, Manifest
 from tasks.caching import CachedTask, StepHandle, StepRecord
 from tasks.runtime import Runtime
 

@@ -28,7 +28,7 @@ from storage.errors import AccountingError, DamagedShard, UserMistake
 from storage.events import RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Draft, Event, Events
 from storage.home import Home, temporary_beside, writing
 from storage.identity import canonical_json, content_id
-from storage.records import Manifest, Output
+from storage.manifest import Manifest, Output
 from storage.replay import replay
 from storage.shards import Shards
 

@@ -17,7 +17,8 @@ from storage.columns import id_bytes, schema
 from storage.errors import DamagedShard
 from storage.events import RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
 from storage.identity import canonical_json
-from storage.records import RECORDS, Manifest
+from storage.manifest import Manifest
+from storage.records import RECORDS
 from storage.shards import Shards
 
 KEYS: dict[str, tuple[str, ...]] = {

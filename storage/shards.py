@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from storage.columns import conform, content_digest, to_columns, to_records
 from storage.errors import DamagedShard
 from storage.home import Home, atomic_write
-from storage.records import RECORDS, Manifest, Record
+from storage.manifest import Manifest
+from storage.records import RECORDS, Record
 
 R = TypeVar("R", bound=Record)
 

@@ -32,7 +32,7 @@ from prefect.tasks import Task
 from storage.errors import AccountingError, StorageFault
 from storage.home import Home, atomic_write
 from storage.identity import canonical_json, digest, show
-from storage.records import Accounting, Manifest, Output
+from storage.manifest import Accounting, Manifest, Output
 from storage.shards import Shards
 from tasks.code_digest import code_of
 from tasks.runtime import Runtime

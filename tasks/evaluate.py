@@ -4,7 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from storage.identity import content_id
-from storage.records import Accounting, Attempt, Evaluation, EvaluationItem, Manifest, Output, Problem, Verdict
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Attempt, Evaluation, EvaluationItem, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.runtime import Runtime
 from tasks.significance import Interval, wilson

@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from storage.identity import canonical_json, digest
-from storage.records import Accounting, Checkpoint, Manifest, Output, Training
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Checkpoint, Training
 from storage.weights import weights_digest
 from tasks.caching import cached_task, startup_took
 from tasks.ingredients import trainer_code

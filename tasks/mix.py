@@ -10,18 +10,8 @@ from dataclasses import dataclass
 
 from storage.errors import UserMistake
 from storage.identity import content_id
-from storage.records import (
-    Accounting,
-    Attempt,
-    Example,
-    ExampleEvidence,
-    Manifest,
-    Mix,
-    MixMember,
-    Output,
-    Problem,
-    Verdict,
-)
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Attempt, Example, ExampleEvidence, Mix, MixMember, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED
 from tasks.ingredients import template_text

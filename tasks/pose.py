@@ -1,7 +1,7 @@
 """Pose: the problems of a split, in order, as cells that the following steps work through side by side."""
 
 from storage.errors import UserMistake
-from storage.records import Accounting, Manifest, Output
+from storage.manifest import Accounting, Manifest, Output
 from tasks.caching import cached_task
 from tasks.ingredients import problems_code
 from tasks.problems.registry import load

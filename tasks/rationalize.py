@@ -3,7 +3,8 @@
 What it makes is verified like any attempt, and the example that is trained on drops the hint.
 """
 
-from storage.records import Accounting, Attempt, Derivation, Manifest, Output, Problem, Verdict
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Attempt, Derivation, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal

@@ -1,6 +1,7 @@
 """Sample: attempts at the problems of one cell, from the checkpoint of this iteration."""
 
-from storage.records import Accounting, Manifest, Output, Problem, Prompt
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Problem, Prompt
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal

@@ -1,7 +1,8 @@
 """Verify: one verdict for every attempt of a cell and every aspect that the verifier judges."""
 
 from storage.identity import digest
-from storage.records import Accounting, Attempt, Manifest, Output, Problem, Verdict
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Attempt, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED
 from tasks.ingredients import verifier_code

@@ -10,7 +10,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage.errors import AccountingError
 from storage.home import Home
-from storage.records import Accounting, Example, Manifest, Output
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Example
 from tasks.caching import StepRecord, cached_task, plain
 from tasks.engines.protocol import Sampling
 from tasks.processes import Processes

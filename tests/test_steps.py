@@ -7,7 +7,8 @@ import pytest
 from storage.errors import EngineFault, UserMistake
 from storage.home import Home
 from storage.identity import digest
-from storage.records import Accounting, Attempt, Example, ExampleEvidence, MixMember, Prompt, Verdict
+from storage.manifest import Accounting
+from storage.records import Attempt, Example, ExampleEvidence, MixMember, Prompt, Verdict
 from tasks.engines.protocol import Sampling
 from tasks.generation import Journal
 from tasks.ingredients import engine_code, problems_code

@@ -79,7 +79,7 @@ def test_a_setting_of_zero_is_not_an_empty_one():
 
 
 def test_arms_are_checked_when_the_whole_is():
-    with pytest.raises(UserMistake, match="'training.step' in arm 'b'"):
+    with pytest.raises(UserMistake, match=r"'training\.step' in arm 'b'"):
         resolve("star", "addition-smoke", {"arms": [{"name": "b", "set": {"training.step": 1}}]})
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from storage.home import Home
 from storage.identity import digest
 from storage.ledger import Ledger, StepCommit
+from storage.manifest import Accounting, Manifest, Output
 from storage.records import (
-    Accounting,
     Attempt,
     Checkpoint,
     Derivation,
@@ -14,10 +14,8 @@ from storage.records import (
     EvaluationItem,
     Example,
     ExampleEvidence,
-    Manifest,
     Mix,
     MixMember,
-    Output,
     Problem,
     Prompt,
     Record,

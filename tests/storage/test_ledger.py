@@ -19,7 +19,8 @@ from storage.events import Events
 from storage.home import Home
 from storage.identity import digest
 from storage.ledger import Ledger, StepCommit
-from storage.records import Accounting, Attempt, Example, Manifest, Output
+from storage.manifest import Accounting, Manifest, Output
+from storage.records import Attempt, Example
 from storage.shards import Shards
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,8 @@ from storage.home import Home
 from storage.identity import digest
 from storage.ledger import Ledger
 from storage.lineage import Lineage
-from storage.records import Accounting, Evaluation, EvaluationItem, Verdict
+from storage.manifest import Accounting
+from storage.records import Evaluation, EvaluationItem, Verdict
 from storage.report import render_report, write_report
 from storage.report.arms import mcnemar
 from storage.report.commands import queries

@@ -12,7 +12,8 @@ from small_loop import problem
 from storage.columns import content_digest, schema, to_columns
 from storage.errors import DamagedShard, StorageFault, UserMistake
 from storage.home import Home
-from storage.records import Attempt, Example, Manifest, Problem, Verdict
+from storage.manifest import Manifest
+from storage.records import Attempt, Example, Problem, Verdict
 from storage.shards import Shards
 
 HOSTILE = [
