@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.main import leave
 from flows.server import LocalServer, keep_quiet
+
+# Registered first, so called last: as in the command, DuckDB's binding would print pages about objects that outlive
+# the interpreter in Prefect's threads.
+_left = [0]
+atexit.register(leave, _left)
 
 pytest_plugins = ["tests.small_run"]
 
@@ -32,3 +38,9 @@ def prefect_server() -> Iterator[str]:
     with temporary_settings(updates={PREFECT_API_URL: server.url}):
         yield server.url
     server.stop()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The exit code that the process ends with."""
+    del session
+    _left[0] = int(exitstatus)

@@ -12,6 +12,8 @@ from tasks.engines.protocol import LENGTH, STOP, Request, Response, Sampling
 from tasks.engines.registry import open_engine
 from tasks.engines.transformers import TransformersEngine
 
+pytestmark = pytest.mark.slow
+
 
 def prompts_of(count: int) -> list[str]:
     draw = random.Random(5)

@@ -10,6 +10,8 @@ from tasks.engines.protocol import Request, Sampling
 from tasks.engines.registry import open_engine
 from tasks.engines.transformers import TransformersEngine, _check_loaded
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_reports_its_precision_and_the_digest_of_the_weights_it_loaded(
     model_folder: Path, engine: TransformersEngine

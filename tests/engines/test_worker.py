@@ -12,6 +12,8 @@ from storage.identity import digest
 from tasks.engines.protocol import Request, Response, Sampling
 from tasks.engines.worker import Batch, Close, Done, Fault, Generate, Open, Opened, in_batches, serve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def connection() -> Iterator["Connection[object, object]"]:

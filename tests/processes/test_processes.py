@@ -14,6 +14,8 @@ from storage.errors import EngineFault, StarloopError, TrainingFault, UserMistak
 from tasks.engines.protocol import Request, Sampling
 from tasks.processes import Processes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = "tests.processes.targets"
 GREEDY = Sampling(temperature=0, max_tokens=100)

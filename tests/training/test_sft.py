@@ -11,6 +11,8 @@ from storage.identity import digest
 from tasks.training.recipe import Recipe
 from tests.training.conftest import RECIPE, sums
 
+pytestmark = pytest.mark.slow
+
 PROBES = "tests.training.probes"
 TIMES = ("startup_s", "work_s", "resumed_from")
 
