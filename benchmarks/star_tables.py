@@ -1,8 +1,9 @@
-"""Writes what was measured into docs/methods/star.md, from the ledgers of two runs:
+"""Writes what was measured into README.md and docs/methods/star.md, from the ledgers of three runs:
 
+    starloop run star --preset addition-quick --home demo
     starloop run star --preset addition-controls --home controls
     starloop run star --preset addition-paper --home paper
-    python -m benchmarks.star_tables --controls controls --paper paper
+    python -m benchmarks.star_tables --demo demo --controls controls --paper paper
 
 Nothing in those sections is written by hand; the text between the markers is replaced.
 """
@@ -11,8 +12,10 @@ import argparse
 import re
 from collections import defaultdict
 from html import escape
+from io import StringIO
 from pathlib import Path
 from statistics import mean
+from typing import cast
 
 from storage.answers import Run
 from storage.home import Home
@@ -21,6 +24,7 @@ from storage.lineage import Lineage
 from tasks.significance import mcnemar
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "star.md"
+README = PAGE.parents[2] / "README.md"
 FIGURE = PAGE.with_name("star-digits.svg")
 SHOWN = (1, 2, 4, 8, 16)
 """Iterations whose rationales are tabulated."""
@@ -31,9 +35,13 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 def main() -> None:
     """Replace the measured sections of the page, and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, required=True)
     parser.add_argument("--controls", type=Path, required=True)
     parser.add_argument("--paper", type=Path, required=True)
     given = parser.parse_args()
+    README.write_text(
+        replaced(README.read_text(encoding="utf-8"), "demo", demo(Home.open(given.demo))), encoding="utf-8"
+    )
     text = PAGE.read_text(encoding="utf-8")
     with Lineage.open(Home.open(given.controls), fresh=True) as lineage:
         text = replaced(text, "controls", controls(lineage))
@@ -48,6 +56,19 @@ def replaced(text: str, name: str, section: str) -> str:
     pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
     assert pattern.search(text), f"{PAGE} has no section {name}"
     return pattern.sub(lambda found: f"{found[1]}{section}\n{found[2]}", text)
+
+
+def demo(home: Home) -> str:
+    """The newest run as `starloop status` shows it."""
+    from rich.console import Console
+
+    from flows.cli.status import document, print_runs
+
+    console = Console(width=88, file=StringIO(), color_system=None)
+    with Lineage.open(home, fresh=True) as lineage:
+        print_runs([document(lineage, lineage.runs()[0], home)], console)
+    shown = cast(StringIO, console.file).getvalue()
+    return "```text\n" + "\n".join(line.rstrip() for line in shown.strip("\n").splitlines()) + "\n```"
 
 
 def arms_of(lineage: Lineage) -> list[Run]:

@@ -3,13 +3,16 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.answers import Run
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage
 from tasks.outbox import results
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def status(run: str | None = None, /, *, json_: bool = False, home: Path | None = None) -> None:
@@ -85,13 +88,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def print_runs(documents: list[dict[str, Any]]) -> None:
+def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None) -> None:
     """Each run's table with its headline."""
     from rich.console import Console
 
     from flows.cli.console import percent, run_table
 
-    console = Console()
+    console = console or Console()
     for one in documents:
         console.print(run_table(one))
         test = one["final_test"]
