@@ -21,7 +21,7 @@ from storage.answers import Run
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage
-from tasks.significance import mcnemar
+from storage.significance import mcnemar
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "star.md"
 README = PAGE.parents[2] / "README.md"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from storage.identity import content_id
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Evaluation, EvaluationItem, Problem, Verdict
+from storage.significance import Interval, wilson
 from tasks.caching import cached_task
 from tasks.runtime import Runtime
-from tasks.significance import Interval, wilson
 from tasks.verify import outcomes
 
 

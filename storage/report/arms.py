@@ -7,13 +7,13 @@ None or empty here, and a plain sentence on the page.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import Any
 
 import duckdb
 
 from storage.answers import Iteration, Run, Step, Yield
 from storage.lineage import Lineage
+from storage.significance import mcnemar
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +130,6 @@ def compare(cursor: duckdb.DuckDBPyConnection, before: str | None, after: str | 
     )
     shared, gained, lost = rows(cursor, query, [before, after])[0] if before and after else (0, 0, 0)
     return Change(gained, lost, mcnemar(gained, lost)) if shared else None
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p-value of so many changes each way, were both ways equally likely."""
-    n = gained + lost
-    tail = sum(comb(n, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / 2**n)
 
 
 def rows(cursor: duckdb.DuckDBPyConnection, query: str, given: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -17,7 +17,6 @@ from storage.lineage import Lineage
 from storage.manifest import Accounting
 from storage.records import Evaluation, EvaluationItem, Verdict
 from storage.report import render_report, write_report
-from storage.report.arms import mcnemar
 from storage.report.commands import queries
 from storage.report.headline import best_of
 from storage.report.page import flat
@@ -350,10 +349,3 @@ def test_figures_are_written_for_people():
     ]
     assert str(element("a", "<", class_='"')) == '<a class="&#34;">&lt;</a>'
     assert flat({"a": {"b": 1, "c": None}, "d": "x"}) == {"a.b": "1", "a.c": "null", "d": "x"}
-
-
-def test_mcnemar_is_exact():
-    assert mcnemar(0, 0) == 1.0
-    assert mcnemar(6, 0) == pytest.approx(2 / 64)
-    assert mcnemar(3, 3) == 1.0
-    assert mcnemar(9, 1) == pytest.approx(2 * 11 / 1024)
