@@ -95,13 +95,13 @@ def percent(share: float | None) -> str:
 def run_table(status: Mapping[str, Any]) -> Table:
     """One run's iterations, as `status --json` gives them; 80 columns wide.
 
-    tried: attempts, hinted ones included; hinted: kept rationalizations; rows: trained on; orig.: share of original
-    data; run/hit: tasks run, and tasks found cached.
+    dev: held-out accuracy with its interval; tried: attempts, hinted ones included; hinted: kept rationalizations; rows:
+    trained on; orig: share of original data; run/hit: tasks run, and tasks found cached.
     """
     undecided = any(one["undecided"] for one in status["iterations"])
     table = Table(title=f"{status['method']} {status['name']}", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD,
-                  padding=(0, 1, 0, 0), pad_edge=False)  # fmt: skip
-    names = ["", "held-out", "95 %", "tried", "kept", "hinted", *(["undec."] if undecided else []), "rows", "orig.", "checkpoint",
+                  padding=0, pad_edge=False)  # fmt: skip
+    names = ["", "dev %", "95 %", "tried", "kept", "hinted", *(["undec."] if undecided else []), "rows", "orig%", "checkpoint",
              "run/hit", "sec"]  # fmt: skip
     for name in names:
         table.add_column(name, justify="left" if name in {"", "checkpoint"} else "right", no_wrap=True)
@@ -114,14 +114,14 @@ def _cells(one: Mapping[str, Any], undecided: bool) -> Sequence[str]:
     version = "" if one["mlflow_version"] is None else f" v{one['mlflow_version']}"
     return (
         "base" if one["iteration"] == 0 else str(one["iteration"]),
-        percent(one["held_out_accuracy"]),
+        "—" if one["held_out_accuracy"] is None else f"{100 * one['held_out_accuracy']:.1f}",
         f"{100 * one['ci_low']:.0f}–{100 * one['ci_high']:.0f}" if one["ci_low"] is not None else "—",
         f"{one['attempts']:,}",
         f"{one['kept']:,}",
         f"{one['rationalized_kept']:,}",
         *([f"{one['undecided']:,}"] if undecided else []),
         f"{one['train_rows']:,}",
-        f"{100 * one['original_share']:.0f} %",
+        f"{100 * one['original_share']:.0f}",
         f"ckp_{one['checkpoint_id'][:6]}{version}",
         f"{one['tasks_run']}/{one['tasks_cached']}",
         f"{one['wall_s']:.0f}",
