@@ -20,6 +20,7 @@ from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.progress import Listener, LogListener
 from flows.refs import code_behind
 from storage.home import Home
+from storage.identity import content_id
 from storage.ledger import Ledger
 from tasks.runtime import Runtime
 
@@ -131,12 +132,13 @@ class Runs:
         if not whole.arms:
             yield whole
             return
+        settings = whole.model_dump(mode="json")
         self._group = self._ledger.start_run(
             name=whole.name or self._preset or self._method,
             method=self._method,
             preset=self._preset,
-            config=whole.model_dump(mode="json"),
-            parent_run_id=None,
+            config=settings,
+            run_id=content_id("group", method=self._method, settings=settings),
             prefect_flow_run_id=flow_run_id(),
         )
         state = "failed"
@@ -146,7 +148,7 @@ class Runs:
                 yield arm
             state = "completed"
         finally:
-            self._ledger.finish_run(self._group, state=state, facts={})
+            self._ledger.finish_run(self._group, state=state, facts={"arms": list(self.run_ids)})
             self._ledger.publish(force=True)
             self.run_ids.insert(0, self._group)
 

@@ -84,6 +84,15 @@ class Lineage:
         """Every run, the latest first."""
         return self._read(Run, "run", "true", [], "started_at desc, run_id")
 
+    def arms(self, run_id: str) -> list[Run]:
+        """A group's runs, in the order they ran; an arm that several groups have in common belongs to all of them."""
+        group = self.run(run_id)
+        listed: list[str] = group.facts.get("arms", [])
+        members = [one for one in self.runs() if one.run_id in listed or one.parent_run_id == group.run_id]
+        return sorted(
+            members, key=lambda one: (listed.index(one.run_id) if one.run_id in listed else len(listed), one.started_at)
+        )
+
     def run(self, run_id: str) -> Run:
         return self._one(Run, "run", "run", run_id)
 

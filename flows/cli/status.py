@@ -31,8 +31,8 @@ def status(run: str | None = None, /, *, json_: bool = False, home: Path | None 
     with Lineage.open(opened, fresh=True) as lineage:
         if run is not None:
             chosen = lineage.run(lineage.find(run, ("run",)).id)
-            arms = [one for one in lineage.runs() if one.parent_run_id == chosen.run_id]
-            documents = [document(lineage, one, opened) for one in ([*reversed(arms)] or [chosen])]
+            arms = lineage.arms(chosen.run_id)
+            documents = [document(lineage, one, opened) for one in arms or [chosen]]
             whole = documents[0] if not arms else listed(chosen) | {"arms": documents}
             if json_:
                 print_json(whole)

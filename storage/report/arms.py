@@ -116,8 +116,7 @@ class Arm:
 
 def read_arms(lineage: Lineage, cursor: duckdb.DuckDBPyConnection, run: Run) -> list[Arm]:
     """The run itself, or its arms in the order in which they were started."""
-    children = [one for one in lineage.runs() if one.parent_run_id == run.run_id]
-    return [_arm(lineage, cursor, one) for one in (*reversed(children),)] or [_arm(lineage, cursor, run)]
+    return [_arm(lineage, cursor, one) for one in lineage.arms(run.run_id) or [run]]
 
 
 def compare(cursor: duckdb.DuckDBPyConnection, before: str | None, after: str | None) -> Change | None:
