@@ -165,7 +165,7 @@ def row(name: str, accuracy: float, strata: dict[str, float], rest: str) -> str:
 def figure(lineage: Lineage) -> str:
     """A panel an arm, a line a digit length: the shape of the paper's figure 4."""
     arms = [run for run in arms_of(lineage) if len(lineage.iterations(run.run_id)) > 2]
-    wide, high, left, top = 260, 190, 40, 44
+    wide, high, left, top = 260, 190, 52, 44
     parts: list[str] = []
     for place, run in enumerate(arms):
         iterations = lineage.iterations(run.run_id)
@@ -187,7 +187,7 @@ def figure(lineage: Lineage) -> str:
             parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[number % 5]}" stroke-width="2"/>')
             if place == 0:
                 parts.append(
-                    f'<text x="{left + number * 90}" y="{top + high + 40}" fill="{COLOURS[number % 5]}">— {escape(digit)}</text>'
+                    f'<text x="{left + number * 90}" y="{top + high + 40}" style="fill:{COLOURS[number % 5]}">— {escape(digit)}</text>'
                 )
     width = left + len(arms) * (wide + 46)
     runs = ", ".join(show("run", run.run_id)[:12] for run in arms)

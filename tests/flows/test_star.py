@@ -317,3 +317,27 @@ def test_a_run_branches_from_a_checkpoint(small_run, starloop, tmp_path):
     assert status["iterations"][0]["checkpoint_id"] == checkpoint
     with Lineage.open(Home(home)) as lineage:
         assert lineage.checkpoint(status["iterations"][1]["checkpoint_id"]).parent_id == checkpoint
+
+
+def test_preview_shows_prompt_hint_answer_verdict_and_loss_mask(small_run, starloop):
+    shown = starloop("preview", "star", "--preset", "addition-smoke", home=small_run[0]).stdout
+    prompt = next(line.split()[-1] for line in shown.splitlines() if line.strip().startswith("prompt"))
+    hinted = next(line.split()[-1] for line in shown.splitlines() if line.strip().startswith("hinted prompt"))
+    assert hinted.endswith(f"?{prompt}")
+    assert "sums: passed" in shown or "sums: failed" in shown
+    assert "12 tokens without loss" in shown
+    assert "the end-of-text token among them" in shown
+
+
+def test_doctor_finds_this_machine_fit(small_run, starloop):
+    looked = starloop("doctor", "--preset", "addition-smoke", home=small_run[0])
+    assert looked.returncode == 0, looked.stdout
+    assert "can be written" in looked.stdout
+
+
+def test_a_csv_of_the_ledger_is_only_csv(small_run, starloop):
+    import csv
+
+    answer = starloop("sql", "select iteration, attempts from v_yield order by 1", "--csv", home=small_run[0])
+    assert list(csv.reader(answer.stdout.splitlines()))[0] == ["iteration", "attempts"]
+    assert answer.stderr == ""
