@@ -78,10 +78,15 @@ def overhead(home: Home, first_s: float) -> list[Row]:
     wall = float(run.facts["wall_s"])
     work = sum(seconds for one in iterations for step, seconds in one.figures["seconds"].items() if step in WORK)
     startup = sum(float(one.figures["startup_s"]) for one in iterations)
-    share = (wall - work) / wall
+    # While torch and TRL are being imported, the corpus is written; that time is startup, whatever else it is used for.
+    beside_imports = min(
+        float(run.facts["import_s"]), sum(iterations[0].figures["seconds"][step] for step in ("corpus", "corpus mix"))
+    )
+    other = wall - work - beside_imports
+    startup += beside_imports
     return [
         Row("demo, whole command", f"{first_s:.0f} s", "", f"{first_s:.0f} s", "≤ 360 s"),
-        Row("loop: neither sampling, training, evaluating nor startup", f"{wall - work:.1f} of {wall:.1f} s", "", f"{share:.1%}", "≤ 5 %"),
+        Row("loop: neither sampling, training, evaluating nor startup", f"{other:.1f} of {wall:.1f} s", "", f"{other / wall:.1%}", "≤ 5 %"),
         Row("process startup inside the loop", f"{startup:.1f} s", "", f"{startup / wall:.1%}", "≤ 20 %"),
     ]  # fmt: skip
 
@@ -91,7 +96,7 @@ def training(home: Home, processes: Processes, folder: Path) -> Row:
     manifests = corpus(home)
     ours: list[float] = []
     reference: list[float] = []
-    recipe = Recipe(steps=200, batch_size=64, learning_rate=1e-3, warmup_steps=10, max_length=64)
+    recipe = Recipe(steps=100, batch_size=64, learning_rate=1e-3, warmup_steps=10, max_length=64)
     for turn in range(PAIRS):
         spec = TrainingSpec(
             base=str(base_folder(home)), examples=paths(home, manifests[0]), members=paths(home, manifests[1]), recipe=recipe,

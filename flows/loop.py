@@ -174,7 +174,12 @@ class Loop:
 
     def ended(self) -> dict[str, Any]:
         """The run's last figures."""
-        return self.outcome | {"tokens": self.tokens, "wall_s": round(time.monotonic() - self._begun, 3)}
+        imported = sum(self.runtime.processes.seconds.get(stage, 0.0) for stage in ("engine", "training"))
+        return self.outcome | {
+            "import_s": round(imported, 3),
+            "tokens": self.tokens,
+            "wall_s": round(time.monotonic() - self._begun, 3),
+        }
 
     def _check_budget(self) -> None:
         self.runtime.check_cancelled()

@@ -336,8 +336,6 @@ def test_doctor_finds_this_machine_fit(small_run, starloop):
 
 
 def test_a_csv_of_the_ledger_is_only_csv(small_run, starloop):
-    import csv
-
     answer = starloop("sql", "select iteration, attempts from v_yield order by 1", "--csv", home=small_run[0])
-    assert list(csv.reader(answer.stdout.splitlines()))[0] == ["iteration", "attempts"]
+    assert answer.stdout.splitlines()[0].split(",") == ["iteration", "attempts"]
     assert answer.stderr == ""
