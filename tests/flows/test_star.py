@@ -290,11 +290,10 @@ def test_adapters_are_trained_sampled_from_and_registered(small_run, starloop, t
 def test_a_token_limit_stops_cleanly_and_more_goes_on(small_run, starloop, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(small_run[0], home)
-    limited = starloop(
-        "run", "star", "--preset", "addition-smoke", "--set", "seed=5", "--max-tokens", "8000", home=home
-    )
+    limit = str(small_run[1]["iterations"][0]["tokens"] + 1)
+    limited = starloop("run", "star", "--preset", "addition-smoke", "--set", "seed=5", "--max-tokens", limit, home=home)
     assert limited.returncode == 0, limited.stderr
-    assert "the limit was 8000); give more to go on" in limited.stdout
+    assert f"the limit was {limit}); give more to go on" in limited.stdout
     stopped = status_of(starloop, home)
     assert stopped["state"] == "stopped"
     assert 0 < len(stopped["iterations"]) < 3

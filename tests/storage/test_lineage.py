@@ -242,7 +242,8 @@ def test_a_query_that_runs_for_ever_is_stopped(lineage: Lineage):
 
 
 ASK_FOR_EVER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script starts with it ignored
 from pathlib import Path
 from storage.home import Home
 from storage.lineage import Lineage
