@@ -8,7 +8,7 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: .venv/installed ## watch a small language model teach itself addition (about five minutes)
+demo: .venv/installed ## watch a small language model teach itself addition (about four minutes on two idle cores)
 	@$(BIN)/starloop run star --preset addition-quick
 
 test: .venv/installed ## the whole test suite
