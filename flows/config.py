@@ -91,20 +91,23 @@ class ModelConfig(Settings):
 
 
 class MixConfig(Settings):
-    """How self-generated examples are mixed with original data: their share decays from `self_share` to `final_self_share`."""
+    """How self-generated examples are mixed with original data: their share goes from `self_share` to `final_self_share`."""
 
     self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     final_self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay: Literal["constant", "linear", "cosine"] = "constant"
+    decay_iterations: Annotated[
+        int, Field(ge=1, description="the iteration that reaches `final_self_share`; later ones stay there")
+    ] = 4
     cap_per_problem: Annotated[int, Field(ge=0, description="most examples a problem; 0: no limit")] = 0
 
-    def share_in(self, iteration: int, iterations: int) -> float:
+    def share_in(self, iteration: int) -> float:
         """The wanted self-generated share of an iteration, counted from 1."""
         from math import cos, pi
 
-        if self.decay == "constant" or iterations < 2:
+        if self.decay == "constant":
             return self.self_share
-        way = min(1.0, (iteration - 1) / (iterations - 1))
+        way = min(1.0, (iteration - 1) / max(1, self.decay_iterations - 1))
         way = (1 - cos(pi * way)) / 2 if self.decay == "cosine" else way
         return self.self_share + (self.final_self_share - self.self_share) * way
 

@@ -26,7 +26,7 @@ from tasks.rationalize import rationalize
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
 from tasks.training.recipe import Recipe
-from tasks.verify import verify
+from tasks.verify import Outcomes, verify
 
 LARGEST_EVALUATION_CELL = 10_000
 
@@ -37,6 +37,7 @@ class Gathered:
 
     problems: Manifest
     judged: list[Judged] = field(default_factory=list)
+    outcomes: list[Outcomes] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -115,7 +116,7 @@ class Steps:
         verdicts = self._judge(iteration, "verify", parts, attempts)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
-        gathered = Gathered(problems, _judged(SAMPLED, attempts, verdicts))
+        gathered = Gathered(problems, _judged(SAMPLED, attempts, verdicts), _outcomes(verdicts))
         gathered.summary = {
             "attempts": total.asked,
             "correct": total.ok,
@@ -135,8 +136,8 @@ class Steps:
         parts = cells(gathered.problems, self._cell_rows("train"))
         calls = [
             self._writing(part, model)
-            | {"attempts": one.attempts, "verdicts": one.verdicts, "sampling": self._sampling()}
-            for part, one in zip(parts, gathered.judged, strict=True)
+            | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
+            for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
         verdicts = self._judge(iteration, "verify rationalized", parts, attempts)
@@ -154,7 +155,7 @@ class Steps:
     def mix(self, iteration: int, gathered: Gathered, keep: str = "correct") -> TrainingSet:
         """What passed (of this iteration, or of all so far), with the wanted share of original data."""
         pool = self._history if self.config.pool == "all" else [gathered]
-        share = self.config.mix.share_in(iteration, self.config.iterations)
+        share = self.config.mix.share_in(iteration)
         call = {
             "problems": sum((one.problems for one in pool[1:]), start=pool[0].problems),
             "judged": tuple(part for one in pool for part in one.judged),
@@ -312,6 +313,10 @@ def _judged(origin: str, attempts: Sequence[StepRecord], verdicts: Sequence[Step
         Judged(origin, a.output.manifests["attempts"], v.output.manifests["verdicts"])
         for a, v in zip(attempts, verdicts, strict=True)
     ]
+
+
+def _outcomes(verdicts: Sequence[StepRecord]) -> list[Outcomes]:
+    return [Outcomes(one.output.manifests["verdicts"], str(one.output.facts["outcomes"])) for one in verdicts]
 
 
 def _training_set(record: StepRecord) -> TrainingSet:

@@ -103,17 +103,22 @@ class Figures:
 
 
 def manifests_in(call: dict[str, Any]) -> dict[str, Manifest]:
-    """The manifests among a call's arguments, by parameter name; those inside tuples of records are numbered."""
+    """The manifests among a call's arguments, by parameter name; those inside records, and tuples of records, by path."""
     found: dict[str, Manifest] = {}
     for name, value in call.items():
         if isinstance(value, Manifest):
             found[name] = value
         elif isinstance(value, tuple):
             for place, part in enumerate(value):
-                for field_name in getattr(part, "__slots__", ()):
-                    if isinstance(inner := getattr(part, field_name), Manifest):
-                        found[f"{name}.{place}.{field_name}"] = inner
+                found |= _inside(f"{name}.{place}", part)
+        else:
+            found |= _inside(name, value)
     return found
+
+
+def _inside(path: str, record: Any) -> dict[str, Manifest]:
+    inner = {f"{path}.{name}": getattr(record, name) for name in getattr(record, "__slots__", ())}
+    return {name: value for name, value in inner.items() if isinstance(value, Manifest)}
 
 
 def joined(records: Sequence[StepRecord], role: str) -> Manifest:

@@ -49,9 +49,12 @@ class Problem:
         licence: str = "",
         source_attempt_id: str | None = None,
     ) -> Self:
-        """A problem under its content id: source, question, gold, rationale and info (not its split or weight)."""
+        """A problem under its content id: everything that it is, its split, stratum and weight among it."""
         text = canonical_json(info or {})
-        identity = content_id("problem", source=source, question=question, gold=gold, rationale=rationale, info=text)
+        identity = content_id(
+            "problem", source=source, split=split, question=question, gold=gold, rationale=rationale, stratum=stratum,
+            weight=weight, info=text,
+        )  # fmt: skip
         return cls(
             identity, source, split, question, gold, rationale, stratum, weight, text, licence, source_attempt_id
         )

@@ -1,7 +1,8 @@
 """Cached tasks: the one place that knows Prefect's cache policies, result records and retries.
 
 The key of a task is everything that can change its result: its arguments (refs and manifests, so content) in canonical
-JSON, the ingredients it declares (code digests, template texts, library versions), and its own syntax. Not the run, the home or the time.
+JSON, the ingredients it declares (code digests, template texts, library versions), and the code of its own module with what
+that shares with other tasks. Not the run, the home or the time.
 
 A result is one JSON record under `<home>/results/<key>`: the output, the key's parts (what `starloop why` compares),
 and who produced it when. Reading a record checks that every shard and checkpoint it names is still there; one that is
@@ -120,7 +121,7 @@ class CachedTask:
         )(run)
 
     def key_parts(self, arguments: Mapping[str, Any]) -> dict[str, object]:
-        """What the key is a digest of, as plain JSON: the arguments, their ingredients, and this task's own code."""
+        """What the key is a digest of, as plain JSON: the arguments, their ingredients, and the task's own code."""
         bound = self._signature.bind_partial(**arguments)
         bound.apply_defaults()
         keyed = {name: value for name, value in bound.arguments.items() if name not in UNKEYED}
@@ -130,7 +131,7 @@ class CachedTask:
             "ingredients": {
                 name: make(keyed[name]) for name, make in self._ingredients.items() if keyed[name] is not None
             },
-            "code": code_of(self.function.__module__).modules[self.function.__module__],
+            "code": dict(sorted(code_of(self.function.__module__).modules.items())),
         }
 
     def key(self, arguments: Mapping[str, Any]) -> str:

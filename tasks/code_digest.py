@@ -26,6 +26,9 @@ from pathlib import Path
 COUNTED = ("tasks.engines", "tasks.problems", "tasks.prompts", "tasks.training", "tasks.verifiers")
 """Packages whose modules decide results. Storage, caching, tracking, processes and the command line never do."""
 
+SHARED = frozenset({"tasks.generation", "tasks.sample", "tasks.verify", "storage.significance"})
+"""Modules outside them that tasks share, and that decide results as well."""
+
 OURS = frozenset({"flows", "storage", "tasks"})
 """starloop's own top-level packages."""
 
@@ -128,7 +131,7 @@ def _absolute(imported: str, package: str) -> str:
 
 def _module_in(dotted: str, own: tuple[str, ...]) -> str | None:
     """The module that a dotted import names, if its code counts; nothing outside these packages is looked up or imported."""
-    if dotted.split(".")[0] not in own and not dotted.startswith(COUNTED):
+    if dotted.split(".")[0] not in own and not dotted.startswith((*COUNTED, *SHARED)):
         return None
     candidate = dotted
     while candidate:
@@ -141,7 +144,8 @@ def _module_in(dotted: str, own: tuple[str, ...]) -> str | None:
 
 
 def _counts(module: str) -> bool:
-    return module.startswith(tuple(f"{package}." for package in COUNTED)) and not module.endswith(".registry")
+    counted = module in SHARED or module.startswith(tuple(f"{package}." for package in COUNTED))
+    return counted and not module.endswith(".registry")
 
 
 @functools.cache

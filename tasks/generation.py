@@ -20,6 +20,7 @@ from storage.lineage import stored_attempts
 from storage.records import Attempt, Problem, Prompt
 from tasks.caching import startup_took
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
+from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
 
 MAX_ATTEMPTS = 3
@@ -69,8 +70,10 @@ def generate(
             )
             for one in asked
         ]
-        done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids).items()}
-        journal = Journal(runtime.home.journals / f"{digest(ids)}.jsonl")
+        writer = f"{engine.name}@{digest(engine_code(model.engine))[:8]}"
+        stored = stored_attempts(runtime.home, ids)
+        done = {key: _response(row) for key, row in stored.items() if row.engine == writer}
+        journal = journal_of(runtime, writer, ids)
         done |= journal.finished()
         missing = [Request(key, one.prompt.text) for key, one in zip(ids, asked, strict=True) if key not in done]
         if missing:
@@ -81,19 +84,24 @@ def generate(
                         done[response.request_id] = response
                     runtime.progress.advance(step, len(ids) - len(missing) + count, len(ids))
                     runtime.check_cancelled()
-        name = engine.name
     still_missing = [key for key in ids if key not in done]
     if still_missing:
         raise EngineFault(
             f"{len(still_missing)} of {len(ids)} requests of '{step}' failed ({journal.last_error}); the others are kept, "
             "and running again asks only for these"
         )
-    return [_attempt(one, done[key], model, name, how, seed) for key, one in zip(ids, asked, strict=True)]
+    return [_attempt(one, done[key], model, writer, how, seed) for key, one in zip(ids, asked, strict=True)]
 
 
 def seal(attempts: Sequence[Attempt], runtime: Runtime) -> None:
     """Forget the cell's journal: its rows are in a shard now."""
-    Journal(runtime.home.journals / f"{digest([attempt.request_id for attempt in attempts])}.jsonl").remove()
+    if attempts:
+        journal_of(runtime, attempts[0].engine, [attempt.request_id for attempt in attempts]).remove()
+
+
+def journal_of(runtime: Runtime, writer: str, request_ids: Sequence[str]) -> "Journal":
+    """The journal of a cell: of these requests to this engine, with this code."""
+    return Journal(runtime.home.journals / f"{digest(writer, list(request_ids))}.jsonl")
 
 
 class Journal:

@@ -80,7 +80,9 @@ def mix(
                     example.example_id, attempt.problem_id, part.origin, attempt.attempt_id, verdict_id
                 )
                 generated.append(Candidate(example, evidence))
-    kept = _unique(_capped(generated, rule.cap_per_problem))
+    kept = _capped(_unique(generated), rule.cap_per_problem)
+    trained_on = {one.example.example_id for one in kept}
+    evidence = [one for one in generated if one.example.example_id in trained_on]
     counts["ok"] -= (dropped := len(generated) - len(kept))
     counts["rejected"] += dropped
     if not kept:
@@ -90,7 +92,7 @@ def mix(
         documents(template, runtime.shards.read(originals, Problem)[:wanted], ORIGINAL) if originals and wanted else []
     )
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
-    return compose(kept + original, generated + original, accounting, rule.seed, runtime)
+    return compose(kept + original, evidence + original, accounting, rule.seed, runtime)
 
 
 @cached_task("collect", template=template_text)

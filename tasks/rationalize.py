@@ -12,14 +12,14 @@ from tasks.ingredients import engine_code, template_text
 from tasks.prompts.render import render
 from tasks.runtime import Runtime
 from tasks.sample import unique_prompts
-from tasks.verify import outcomes
+from tasks.verify import Outcomes, outcomes
 
 
 @cached_task("rationalize", engine=engine_code, template=template_text)
 def rationalize(
     problems: Manifest,
     attempts: Manifest,
-    verdicts: Manifest,
+    verdicts: Outcomes,
     engine: str,
     checkpoint_id: str,
     weights_digest: str,
@@ -32,7 +32,7 @@ def rationalize(
 
     A problem whose attempts are all undecided or failed is left alone: nothing says that the model cannot solve it.
     """
-    failures = unsolved(runtime.shards.read(attempts, Attempt), runtime.shards.read(verdicts, Verdict))
+    failures = unsolved(runtime.shards.read(attempts, Attempt), runtime.shards.read(verdicts.verdicts, Verdict))
     rows = runtime.shards.read(problems, Problem)
     asked = [
         Asked(problem, render(template, problem, hinted=True), 0)

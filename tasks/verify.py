@@ -1,5 +1,7 @@
 """Verify: one verdict for every attempt of a cell and every aspect that the verifier judges."""
 
+from dataclasses import dataclass
+
 from storage.identity import digest
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Problem, Verdict
@@ -9,6 +11,20 @@ from tasks.ingredients import verifier_code
 from tasks.runtime import Runtime
 from tasks.verifiers.judging import judge
 from tasks.verifiers.registry import load
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Verdicts as an argument that counts by what came out and not by who judged: a verifier that was refactored without
+    changing an outcome redoes nothing that reads them so. `digest` is the one that `verify` states.
+    """
+
+    verdicts: Manifest
+    digest: str
+
+    def canonical(self) -> object:
+        """What of it enters a key."""
+        return {"outcomes": self.digest}
 
 
 @cached_task("verify", verifier=verifier_code)
@@ -39,6 +55,7 @@ def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runti
     return Output(
         {"verdicts": runtime.shards.write("verdict", verdicts)},
         Accounting(len(rows), ok=counts[True], rejected=counts[False], undecided=counts[None], failed=counts[FAILED]),
+        {"outcomes": digest([[attempt_id, passed] for attempt_id, (passed, _) in outcomes(verdicts).items()])},
     )
 
 

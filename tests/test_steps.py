@@ -7,6 +7,7 @@ import pytest
 from storage.errors import EngineFault, UserMistake
 from storage.home import Home
 from storage.identity import digest
+from storage.ledger import Ledger, StepCommit
 from storage.manifest import Accounting
 from storage.records import Attempt, Example, ExampleEvidence, MixMember, Prompt, Verdict
 from tasks.engines.protocol import Sampling
@@ -18,7 +19,7 @@ from tasks.processes import Processes
 from tasks.rationalize import rationalize
 from tasks.runtime import Runtime
 from tasks.sample import sample
-from tasks.verify import outcomes, verify
+from tasks.verify import Outcomes, outcomes, verify
 
 QUESTIONS = [{"question": f"{n}+{n}", "answer": str(2 * n)} for n in range(1, 6)]
 DRAW = Sampling(temperature=1.0, max_tokens=20)
@@ -54,6 +55,15 @@ def asked(runtime, problems, engine, **changes):
     return sample.function(**(call | changes), runtime=runtime)
 
 
+def publish(runtime, output):
+    """The output as a committed step, in a snapshot that tasks can read."""
+    ledger = Ledger(runtime.home)
+    run_id = ledger.start_run("steps", "test", None, {})
+    ledger.commit_steps([StepCommit(run_id, 1, "sample", "1", "key", {}, False, None, 0.0, 0.0, {}, output)])
+    ledger.publish(force=True)
+    ledger.close()
+
+
 def right(place):
     return QUESTIONS[place]["answer"]
 
@@ -76,18 +86,26 @@ def test_every_problem_gets_its_attempts_in_order(runtime, problems, tmp_path):
 
 
 def test_a_failing_request_keeps_the_others_and_is_asked_again(runtime, problems, tmp_path):
-    plain = asked(runtime, problems, script(tmp_path, {"*": "4"}))
-    first, *rest = prompts_of(runtime, plain)
-    engine = script(tmp_path, {first: {"fail": "out of ink"}, "*": "5"}, "other.json")
+    engine = "scripted:tests.processes.targets:out_of_ink_at_first"
     with pytest.raises(EngineFault, match=r"1 of 5 requests of 'sample' failed \(RuntimeError: out of ink\)"):
         asked(runtime, problems, engine)
     (journal,) = runtime.home.journals.iterdir()
     assert len(journal.read_text().splitlines()) == 5
-    (tmp_path / "other.json").write_text(json.dumps({first: "2", "*": "never asked again"}))
-    runtime.engines.close()
     again = asked(runtime, problems, engine)
     texts = [attempt.text for attempt in runtime.shards.read(again.manifests["attempts"], Attempt)]
-    assert texts == ["2", *["5"] * len(rest)]
+    assert texts == ["the second time", *["the first time"] * 4]
+
+
+def test_other_answers_behind_the_same_requests_are_asked_for_anew(runtime, problems, tmp_path):
+    engine = script(tmp_path, {"*": "4"})
+    first = asked(runtime, problems, engine)
+    publish(runtime, first)
+    kept = asked(runtime, problems, engine, samples=2)
+    assert {attempt.text for attempt in runtime.shards.read(kept.manifests["attempts"], Attempt)} == {"4"}
+    script(tmp_path, {"*": "5"})
+    runtime.engines.close()
+    again = asked(runtime, problems, engine, samples=2)
+    assert {attempt.text for attempt in runtime.shards.read(again.manifests["attempts"], Attempt)} == {"5"}
 
 
 def test_a_request_that_keeps_failing_is_final_and_counted(runtime, problems, tmp_path):
@@ -118,7 +136,8 @@ def test_hints_go_to_problems_without_a_right_attempt_only(runtime, problems, tm
     answers = {plain[0]: right(0), plain[2]: right(2), "*": "wrong"}
     engine = script(tmp_path, answers)
     attempts = asked(runtime, problems, engine).manifests["attempts"]
-    verdicts = verify.function(problems, attempts, "exact", runtime).manifests["verdicts"]
+    judged = verify.function(problems, attempts, "exact", runtime)
+    verdicts = Outcomes(judged.manifests["verdicts"], judged.facts["outcomes"])
     weights = digest("scripted", str(runtime.home.checkpoints / ("c" * 32)))
     output = rationalize.function(problems, attempts, verdicts, engine, "c" * 32, weights, "plain", DRAW, 0, runtime)
     hinted = runtime.shards.read(output.manifests["prompts"], Prompt)
@@ -154,8 +173,6 @@ def test_without_a_filter_everything_is_trained_on(runtime, problems, judged):
 
 def test_the_same_members_are_the_same_mix_whatever_the_evidence(runtime, problems, judged):
     once = mix.function(problems, (judged,), None, "plain", MixRule(), runtime)
-    told = Judged("sampled", judged.attempts, judged.attempts)
-    assert told != judged
     verdicts = [
         Verdict.of(one.attempt_id, "another", "f" * 32, one.passed, answer=one.answer)
         for one in runtime.shards.read(judged.verdicts, Verdict)
@@ -165,6 +182,21 @@ def test_the_same_members_are_the_same_mix_whatever_the_evidence(runtime, proble
     assert again.facts["mix_id"] == once.facts["mix_id"]
     assert again.manifests["members"] == once.manifests["members"]
     assert again.manifests["evidence"] != once.manifests["evidence"]
+
+
+def test_a_cap_counts_different_examples_and_leaves_no_evidence_for_the_others(runtime, problems, tmp_path):
+    plain = prompts_of(runtime, asked(runtime, problems, script(tmp_path, {"*": "?"}, "none.json")))
+    engine = script(tmp_path, {plain[0]: [right(0), f"{right(0)} "]} | {"*": "wrong"})
+    attempts = asked(runtime, problems, engine, samples=12).manifests["attempts"]
+    verdicts = verify.function(problems, attempts, "exact", runtime).manifests["verdicts"]
+    texts = {attempt.text for attempt in runtime.shards.read(attempts, Attempt)}
+    assert texts == {right(0), f"{right(0)} ", "wrong"}
+    output = mix.function(problems, (Judged("sampled", attempts, verdicts),), None, "plain", MixRule(cap_per_problem=1), runtime)
+    (example,) = runtime.shards.read(output.manifests["examples"], Example)
+    evidence = runtime.shards.read(output.manifests["evidence"], ExampleEvidence)
+    assert {one.example_id for one in evidence} == {example.example_id}
+    assert len(evidence) > 1
+    assert output.accounting == Accounting(asked=60, ok=1, rejected=59)
 
 
 def test_an_empty_training_set_says_which_filter_took_everything(runtime, problems, tmp_path):

@@ -148,7 +148,7 @@ def show_end(home: Home, run_ids: list[str]) -> None:
         console.print("next:", style="dim")
         console.print(f"  starloop lineage {show('ckp', checkpoint)[:12]}{place}", style="cyan", markup=False)
         console.print(
-            f'  starloop sql "select iteration, attempts, kept, pass_rate from v_yield order by iteration"{place}',
+            f'  starloop sql "select run, iteration, attempts, kept, pass_rate from v_yield order by run, iteration"{place}',
             style="cyan", markup=False,
         )  # fmt: skip
         console.print(f"  mlflow ui --backend-store-uri sqlite:///{home.mlflow_db}", style="cyan", markup=False)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from storage.errors import UserMistake
 
@@ -64,3 +66,13 @@ def descriptors() -> dict[str, list[str]]:
             if os.path.exists(f"/proc/self/fd/{number}")
         ]
     }
+
+
+def out_of_ink_at_first(request, _):
+    """A scripted engine's answers: the first prompt of five fails once; every other request says how often it was asked."""
+    seen = Path(tempfile.gettempdir()) / f"starloop-asked-{request.request_id}"
+    first = not seen.exists()
+    seen.touch()
+    if first and request.prompt.startswith("1+1"):
+        raise RuntimeError("out of ink")
+    return "the first time" if first else "the second time"

@@ -1,15 +1,23 @@
--- One row an attempt in a step of a run, rejected ones included, with the verdict that this iteration reached (null
--- where there is none; `passed` is also null where the verdict is undecided, and then `verdict_id` is there).
--- Verdicts on other aspects, such as the steps of a rationale, are in v_verdict.
+-- One row an attempt in a step of a run, rejected ones included, with the verdict that this iteration acted on (null
+-- where there is none; `passed` is also null where it is undecided, and then `verdict_id` is there). Of several aspects a
+-- failed one decides, then an undecided one, and the verdict shown is the one that decided. Second opinions (steps named
+-- `audit …`) decide nothing and are in v_verdict only.
 create or replace view v_attempt as
 with placed as (
     select distinct run_id, iteration, step, id as attempt_id from v_output where table_name = 'attempt'
 ),
+reached as (
+    select distinct run_id, iteration, id as verdict_id
+    from v_output where table_name = 'verdict' and step not like 'audit%'
+),
 judged as (
-    select distinct o.run_id, o.iteration, v.attempt_id, v.verdict_id, v.verifier, v.verifier_digest, v.passed, v.score,
-        v.answer, v.reason
-    from v_output o join verdict v on v.verdict_id = o.id
-    where o.table_name = 'verdict' and v.aspect = ''
+    select run_id, iteration, attempt_id, unnest(arg_min(
+        {'verdict_id': verdict_id, 'verifier': verifier, 'verifier_digest': verifier_digest, 'passed': passed,
+         'score': score, 'answer': answer, 'reason': reason},
+        case when not passed then 0 when passed is null then 1 else 2 end
+    ))
+    from reached join verdict using (verdict_id)
+    group by run_id, iteration, attempt_id
 )
 select
     p.run_id, p.iteration, p.step, a.attempt_id, a.request_id, a.problem_id, b.source, b.split, b.stratum, b.question,

@@ -3,7 +3,7 @@
 -- both would say nothing about the model.
 create or replace view v_yield as
 select
-    run_id, iteration,
+    a.run_id, any_value(r.name) as run, a.iteration,
     count(*) filter (where not hinted) as attempts,
     count(*) filter (where not hinted and passed) as kept,
     count(*) filter (where not hinted and passed is null and finish_reason <> 'failed') as undecided,
@@ -15,6 +15,7 @@ select
     count(distinct problem_id) as problems,
     count(distinct problem_id) filter (where not hinted and passed) as problems_solved,
     sum(tokens)::bigint as tokens
-from v_attempt
-where coalesce(split, '') not in ('dev', 'test')
-group by run_id, iteration;
+from v_attempt a
+left join run r using (run_id)
+where coalesce(a.split, '') not in ('dev', 'test')
+group by a.run_id, a.iteration;
