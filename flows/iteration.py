@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from flows.config import TrainingConfig
-from flows.loop import Loop, Model
-from flows.step import Step, accounting_of, joined
+from flows.protocol import AnyLoop
+from flows.step import Model, accounting_of, joined
 from storage.errors import StarloopError, UserMistake
 from storage.identity import bare
 from storage.lineage import find_checkpoint
@@ -54,7 +54,7 @@ class TrainingSet:
 class Steps:
     """The shared steps of one loop. Iteration 0 is the base; iterations count from 1."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: AnyLoop) -> None:
         self.loop = loop
         self.config = loop.config
         self._set = load_problems(self.config.problems)
@@ -62,7 +62,7 @@ class Steps:
         self.verifier = self.config.verifier or self._set.verifier
         self._history: list[Gathered] = []
         self._original_data: Manifest | None = None
-        self._audits: list[Step] = []
+        self._audits: list[Any] = []
         self._held_out: dict[str, Manifest] = {}
 
     def base(self) -> Model:
@@ -135,8 +135,7 @@ class Steps:
         """A hinted retry of every problem without a right attempt; verified like the others."""
         parts = cells(gathered.problems, self._cell_rows("train"))
         calls = [
-            self._writing(part, model)
-            | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
+            self._writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
             for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)

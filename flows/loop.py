@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 from prefect.context import get_run_context
@@ -16,7 +16,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import LoopConfig
 from flows.progress import IterationDone, Listener, StepDone
-from flows.step import Figures, Step, accounting_of, note, submit
+from flows.step import Figures, Model, Step, accounting_of, note, submit
 from flows.tracker import Tracker
 from storage.errors import AccountingError, StarloopError
 from storage.home import Home
@@ -32,19 +32,6 @@ CELLS_SIDE_BY_SIDE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 class BudgetReached(StarloopError):
     """A limit that the user set was reached; what was made is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A checkpoint in use: its id, and the digest of the weights that an engine must have loaded.
-
-    `kind` is full or adapter; an adapter names its base.
-    """
-
-    checkpoint_id: str
-    weights_digest: str
-    kind: str = "full"
-    base_checkpoint_id: str | None = None
 
 
 NOTHING_GATHERED: dict[str, Any] = {
@@ -138,7 +125,7 @@ class Loop:
             "tasks_cached": figures.tasks_cached,
             "tokens": figures.tokens,
             "startup_s": round(figures.startup_s, 3),
-            "seconds": {title: round(seconds, 3) for title, seconds in figures.seconds.items()},
+            "seconds": {title: round(step.seconds, 3) for title, step in figures.steps.items()},
             "wall_s": round(time.monotonic() - figures.begun, 3),
         }
         self.settle()
@@ -177,6 +164,11 @@ class Loop:
         imported = sum(self.runtime.processes.seconds.get(stage, 0.0) for stage in ("engine", "training"))
         return self.outcome | {
             "import_s": round(imported, 3),
+            "steps": [
+                {"iteration": iteration, "step": title, **asdict(figures)}
+                for iteration, whole in sorted(self.figures.items())
+                for title, figures in whole.steps.items()
+            ],
             "tokens": self.tokens,
             "wall_s": round(time.monotonic() - self._begun, 3),
         }

@@ -1,16 +1,33 @@
-"""Method names to their flows; loaded when asked for."""
+"""Method names to their flows and to the loops inside them; loaded when asked for."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from storage.errors import UserMistake
 
 FLOWS = {"star": "flows.star:star"}
+"""Method to its Prefect flow."""
+
+LOOPS = {"star": "flows.star:improve"}
+"""Method to its loop `(loop, config)`, which a flow runs and a plan rehearses."""
 
 
 def flow_of(method: str) -> Any:
     """The Prefect flow of a method."""
-    if method not in FLOWS:
-        raise UserMistake(f"no method {method!r}; this checkout has: {', '.join(sorted(FLOWS))}")
-    module, _, name = FLOWS[method].partition(":")
+    return _found(FLOWS, method)
+
+
+def loop_of_method(method: str) -> Callable[..., None]:
+    """The loop of a method."""
+    return _found(LOOPS, method)
+
+
+def _found(table: dict[str, str], method: str) -> Any:
+    if method not in table:
+        raise UserMistake(f"no method {method!r}; this checkout has: {', '.join(sorted(table))}")
+    module, _, name = table[method].partition(":")
     return getattr(import_module(module), name)
+
+
+assert set(LOOPS) <= set(FLOWS)

@@ -37,6 +37,25 @@ class Listener(Progress, Protocol):
     def iteration_done(self, iteration: IterationDone) -> None: ...
 
 
+class SilentListener:
+    """Tells nobody."""
+
+    def said(self, text: str) -> None:
+        del text
+
+    def step_started(self, iteration: int, title: str, cells: int) -> None:
+        del iteration, title, cells
+
+    def step_done(self, step: StepDone) -> None:
+        del step
+
+    def iteration_done(self, iteration: IterationDone) -> None:
+        del iteration
+
+    def advance(self, step: str, done: int, total: int) -> None:
+        del step, done, total
+
+
 class LogListener:
     """Tells the log of the Prefect flow run it is made in."""
 

@@ -163,13 +163,17 @@ class Runs:
             yield loop
 
 
+def workers_of() -> int:
+    """How many engines of this machine work side by side."""
+    return int(os.environ.get("STARLOOP_WORKERS", "0")) or (1 if Path("/dev/nvidiactl").exists() else usable_cores())
+
+
 @contextmanager
 def session(method: str, request: Request) -> Iterator[Runs]:
     """Home, ledger and child processes for one flow run."""
     home = Home.open(Path(request.home) if request.home else None)
     told = listener.get() or LogListener()
-    cores = usable_cores()
-    workers = int(os.environ.get("STARLOOP_WORKERS", "0")) or (1 if Path("/dev/nvidiactl").exists() else cores)
+    cores, workers = usable_cores(), workers_of()
     ledger = Ledger(home)
     try:
         with runtime_of(home, told, workers=workers, threads=cores) as runtime:

@@ -17,8 +17,10 @@ from prefect import flow
 
 from flows.config import StarConfig
 from flows.iteration import Steps, TrainingSet, mixed, on_plateau
-from flows.loop import CELLS_SIDE_BY_SIDE, Loop, Model
+from flows.loop import CELLS_SIDE_BY_SIDE
+from flows.protocol import AnyLoop
 from flows.request import StarRequest, run_name, session
+from flows.step import Model
 from storage.manifest import Manifest
 
 
@@ -36,7 +38,7 @@ def star(request: StarRequest) -> list[str]:
         return runs.run_ids
 
 
-def improve(loop: Loop, config: StarConfig) -> None:
+def improve(loop: AnyLoop, config: StarConfig) -> None:
     """STaR's loop."""
     steps = Steps(loop)
     base = model = steps.base()

@@ -42,7 +42,21 @@ class Cell:
             work_s=0.0 if self.hit else self.record.work_s,
             inputs=manifests_in(self.call),
             output=self.record.output,
+            reused=0 if self.hit else self.record.reused,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint in use: its id, and the digest of the weights that an engine must have loaded.
+
+    `kind` is full or adapter; an adapter names its base.
+    """
+
+    checkpoint_id: str
+    weights_digest: str
+    kind: str = "full"
+    base_checkpoint_id: str | None = None
 
 
 class Step:
@@ -83,23 +97,57 @@ def submit(
 
 
 @dataclass
-class Figures:
-    """What an iteration adds up to while its steps come in."""
+class StepFigures:
+    """What a step adds up to: cells run and cached, generated tokens, rows that the cells run were asked for and those
+    of them that they found already there, seconds.
+    """
 
     tasks_run: int = 0
     tasks_cached: int = 0
     tokens: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    asked: int = 0
+    reused: int = 0
     startup_s: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, step: Step, cells: Sequence[Cell]) -> None:
+        """Take in a finished step."""
+        made = [cell.record for cell in cells if not cell.hit]
+        self.tasks_run += len(made)
+        self.tasks_cached += len(cells) - len(made)
+        self.tokens += sum(cell.tokens for cell in cells)
+        self.asked += sum(record.output.accounting.asked for record in made)
+        self.reused += sum(record.reused for record in made)
+        self.startup_s += sum(record.startup_s for record in made)
+        self.seconds += step.seconds
+
+
+@dataclass
+class Figures:
+    """What an iteration adds up to while its steps come in."""
+
+    steps: dict[str, StepFigures] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
 
     def add(self, step: Step, cells: Sequence[Cell]) -> None:
         """Take in a finished step."""
-        self.tasks_cached += sum(cell.hit for cell in cells)
-        self.tasks_run += sum(not cell.hit for cell in cells)
-        self.tokens += sum(cell.tokens for cell in cells)
-        self.startup_s += sum(cell.record.startup_s for cell in cells if not cell.hit)
-        self.seconds[step.title] = self.seconds.get(step.title, 0.0) + step.seconds
+        self.steps.setdefault(step.title, StepFigures()).add(step, cells)
+
+    @property
+    def tasks_run(self) -> int:
+        return sum(step.tasks_run for step in self.steps.values())
+
+    @property
+    def tasks_cached(self) -> int:
+        return sum(step.tasks_cached for step in self.steps.values())
+
+    @property
+    def tokens(self) -> int:
+        return sum(step.tokens for step in self.steps.values())
+
+    @property
+    def startup_s(self) -> float:
+        return sum(step.startup_s for step in self.steps.values())
 
 
 def manifests_in(call: dict[str, Any]) -> dict[str, Manifest]:

@@ -85,6 +85,10 @@ class Home:
         return self.root / "journals"
 
     @property
+    def plans(self) -> Path:
+        return self.root / "plans"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -37,7 +37,10 @@ _PUBLISH_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class StepCommit:
-    """One finished step of a run. `cell` tells apart the steps of one name in one iteration; times are in seconds."""
+    """One finished step of a run. `cell` tells apart the steps of one name in one iteration; times are in seconds.
+
+    `reused`: rows that were in the ledger or in a journal before.
+    """
 
     run_id: str
     iteration: int
@@ -51,6 +54,7 @@ class StepCommit:
     work_s: float
     inputs: Mapping[str, Manifest]
     output: Output
+    reused: int = 0
 
     @property
     def step_id(self) -> str:
@@ -71,6 +75,7 @@ class StepCommit:
             "prefect_task_run_id": self.prefect_task_run_id,
             "startup_s": float(self.startup_s),
             "work_s": float(self.work_s),
+            "reused": self.reused,
             "inputs": {role: _named(manifest) for role, manifest in self.inputs.items()},
             "outputs": {role: _named(manifest) for role, manifest in self.output.manifests.items()},
             "accounting": dataclasses.asdict(self.output.accounting),

@@ -100,6 +100,15 @@ class Lineage:
         """A run's steps, in the order in which they were committed."""
         return self._read(Step, "v_step", "run_id = ?", [_id(run_id)], "event_seq")
 
+    def computed(self, count: int) -> list[tuple[int, str, str]]:
+        """The latest cells that were computed and not found cached, the earliest of them first: number, run's name, payload."""
+        query = (
+            "select e.seq, coalesce(r.name, ''), e.payload::varchar from event e left join run r "
+            "on r.run_id = (e.payload->>'run_id')::uuid where e.kind = 'step_committed' and not (e.payload->>'hit')::boolean "
+            "order by e.seq desc limit ?"
+        )
+        return self._rows(query, [count])[::-1]
+
     def iterations(self, run_id: str) -> list[Iteration]:
         """Each finished iteration's figures; 0 is the base."""
         return self._read(Iteration, "v_iteration", "run_id = ?", [_id(run_id)], "iteration")
@@ -175,6 +184,30 @@ class Lineage:
         where = "request_id in (select unnest(?::uuid[])) and finish_reason <> 'failed'"
         rows = self._read(Attempt, "attempt", where, [list(request_ids)], "attempt_id desc")
         return {attempt.request_id: attempt for attempt in rows}
+
+    def count_attempts(
+        self, problem_ids: Sequence[str], prompt_ids: Sequence[str], *, checkpoint_id: str, sampling: str, seed: int,
+        engine: str, samples: range,
+    ) -> int:  # fmt: skip
+        """How many such attempts there are, failed ones left out; `engine` is how its name ends."""
+        query = (
+            "select count(distinct request_id) from attempt where checkpoint_id = ? and sampling = ? and seed = ? and "
+            "sample_index >= ? and sample_index < ? and ends_with(engine, ?) and finish_reason <> 'failed' and "
+            "problem_id in (select unnest(?::uuid[])) and prompt_id in (select unnest(?::uuid[]))"
+        )
+        if not _is_id(checkpoint_id):
+            return 0
+        given = [
+            _id(checkpoint_id),
+            sampling,
+            seed,
+            samples.start,
+            samples.stop,
+            engine,
+            list(problem_ids),
+            list(prompt_ids),
+        ]
+        return self._rows(query, given)[0][0]
 
     def find(self, text: str, kinds: Sequence[str] = tuple(NAMED)) -> Named:
         """What an id names, in full or as a prefix that only one has. Raises UserMistake with the nearest ids."""

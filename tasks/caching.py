@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ Ingredient = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One cached result: the output, and how it came about. `startup_s` and `work_s` are seconds of the run that made it."""
+    """One cached result: the output, and how it came about.
+
+    `startup_s` and `work_s` are seconds of the run that made it; `reused` counts the rows that it found already there.
+    """
 
     output: Output
     name: str
@@ -56,6 +59,7 @@ class StepRecord:
     task_run_id: str
     startup_s: float
     work_s: float
+    reused: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -131,11 +135,26 @@ class CachedTask:
             "ingredients": {
                 name: make(keyed[name]) for name, make in self._ingredients.items() if keyed[name] is not None
             },
-            "code": dict(sorted(code_of(self.function.__module__).modules.items())),
+            "code": self._code(),
         }
 
     def key(self, arguments: Mapping[str, Any]) -> str:
-        return f"{self.name}-{digest(self.key_parts(arguments))}"
+        return self.key_of(self.key_parts(arguments))
+
+    def key_of(self, parts: Mapping[str, object]) -> str:
+        """The key that these parts make."""
+        return f"{self.name}-{digest(parts)}"
+
+    def renewed(self, parts: Mapping[str, Any]) -> dict[str, object]:
+        """The parts of an earlier key as they are today: the same arguments, with today's code, texts and libraries."""
+        arguments = parts["arguments"]
+        made = {
+            name: make(arguments[name]) for name, make in self._ingredients.items() if arguments.get(name) is not None
+        }
+        return {**parts, "ingredients": made, "code": self._code()}
+
+    def _code(self) -> dict[str, str]:
+        return dict(sorted(code_of(self.function.__module__).modules.items()))
 
     def cached(self, runtime: Runtime, arguments: Mapping[str, Any]) -> StepRecord | None:
         """The valid record of these arguments, without running anything."""
@@ -168,7 +187,7 @@ class CachedTask:
         task_run_id = str(context.task_run.id) if context else ""
         work_s = clock.elapsed() - clock.startup_s
         return StepRecord(
-            output, self.name, f"{self.name}-{digest(parts)}", parts, task_run_id, clock.startup_s, work_s
+            output, self.name, self.key_of(parts), parts, task_run_id, clock.startup_s, work_s, clock.reused
         )
 
 
@@ -215,6 +234,7 @@ class Clock:
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self.startup_s = 0.0
+        self.reused = 0
 
     def elapsed(self) -> float:
         return time.monotonic() - self._begun
@@ -228,6 +248,12 @@ def startup_took(seconds: float) -> None:
     """Called inside a cached task: this much of its time was startup."""
     if clock := _clock.get():
         clock.startup_s += seconds
+
+
+def found_already(rows: int) -> None:
+    """Called inside a cached task: so many of its rows were there before, in the ledger or in a journal."""
+    if clock := _clock.get():
+        clock.reused += rows
 
 
 @dataclass(eq=False)
@@ -248,7 +274,7 @@ class _KeyPolicy(CachePolicy):
         parts = self.owner.key_parts({name: value for name, value in inputs.items() if name not in UNKEYED})
         # The record holds the parts of the very key it is stored under, also when a source file is edited meanwhile.
         _keyed.set(parts)
-        return f"{self.owner.name}-{digest(parts)}"
+        return self.owner.key_of(parts)
 
 
 class StepRecordSerializer(Serializer):
@@ -261,6 +287,18 @@ class StepRecordSerializer(Serializer):
 
     def loads(self, blob: bytes) -> StepRecord:
         return StepRecord.from_json(blob)
+
+
+def adopt_record(home: Home, old_key: str, new_key: str, parts: dict[str, object]) -> None:
+    """The result under `old_key` also stands under `new_key`, whose parts are these. Raises StorageFault if it is gone."""
+    try:
+        content = json.loads(RecordStorage(root=str(home.root)).read_path(old_key))
+    except OSError as error:
+        raise StorageFault(f"the cached result {old_key} is gone; run its step again instead of adopting it") from error
+    record = replace(StepRecord.from_json(content["result"]), key=new_key, key_parts=parts)
+    content["metadata"]["storage_key"] = new_key
+    content["result"] = record.to_json()
+    atomic_write(home.results / new_key, json.dumps(content).encode())
 
 
 class RecordStorage(WritableFileSystem):

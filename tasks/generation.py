@@ -10,15 +10,16 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from storage.errors import EngineFault
 from storage.identity import digest
-from storage.lineage import stored_attempts
+from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
-from tasks.caching import startup_took
+from tasks.caching import found_already, startup_took
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
 from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
@@ -70,11 +71,12 @@ def generate(
             )
             for one in asked
         ]
-        writer = f"{engine.name}@{digest(engine_code(model.engine))[:8]}"
+        writer = f"{engine.name}{version_of(model.engine)}"
         stored = stored_attempts(runtime.home, ids)
         done = {key: _response(row) for key, row in stored.items() if row.engine == writer}
         journal = journal_of(runtime, writer, ids)
         done |= journal.finished()
+        found_already(len(done))
         missing = [Request(key, one.prompt.text) for key, one in zip(ids, asked, strict=True) if key not in done]
         if missing:
             with journal:
@@ -102,6 +104,27 @@ def seal(attempts: Sequence[Attempt], runtime: Runtime) -> None:
 def journal_of(runtime: Runtime, writer: str, request_ids: Sequence[str]) -> "Journal":
     """The journal of a cell: of these requests to this engine, with this code."""
     return Journal(runtime.home.journals / f"{digest(writer, list(request_ids))}.jsonl")
+
+
+def version_of(engine: str) -> str:
+    """`@` and the beginning of the digest of an engine's code: answers of another version are not taken for its own."""
+    return f"@{digest(engine_code(engine))[:8]}"
+
+
+def stored_count(
+    lineage: Lineage, problems: Sequence[Problem], prompt_ids: Sequence[str], call: Mapping[str, Any]
+) -> int:
+    """How many of the requests of a `sample` call are stored, found without an engine to name them."""
+    sampling: Sampling = call["sampling"]
+    return lineage.count_attempts(
+        [problem.problem_id for problem in problems],
+        prompt_ids,
+        checkpoint_id=call["checkpoint_id"],
+        sampling=sampling.canonical(),
+        seed=call["seed"] if sampling.temperature > 0 else 0,
+        engine=version_of(call["engine"]),
+        samples=range(call["first_sample"], call["first_sample"] + call["samples"]),
+    )
 
 
 class Journal:

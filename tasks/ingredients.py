@@ -1,12 +1,13 @@
 """What a ref stands for in a cache key: the code it resolves to, or the text of its prompts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from storage.identity import digest_bytes
 from tasks.code_digest import code_of
 from tasks.engines import registry as engines
 from tasks.problems import registry as problem_sets
-from tasks.prompts.render import template_digest
+from tasks.prompts.render import FORMS, template_digest
 from tasks.verifiers import registry as verifiers
 
 
@@ -30,8 +31,22 @@ def files_behind(ref: str) -> dict[str, object]:
 
 
 def template_text(template: str) -> object:
-    """The digest of the template's files, and the code that renders them."""
-    return {"text": template_digest(template), "code": code_of("tasks.prompts.render").as_json()}
+    """The digest of all of a template's files, and the code that renders them."""
+    return _text(template, FORMS)
+
+
+def direct_text(template: str) -> object:
+    """As `template_text`, of the direct prompt alone."""
+    return _text(template, ("direct",))
+
+
+def hinted_text(template: str) -> object:
+    """As `template_text`, of the hinted prompt alone."""
+    return _text(template, ("hinted",))
+
+
+def _text(template: str, forms: Sequence[str]) -> object:
+    return {"text": template_digest(template, forms), "code": code_of("tasks.prompts.render").as_json()}
 
 
 def trainer_code(recipe: object) -> object:

@@ -8,14 +8,14 @@ from storage.records import Attempt, Derivation, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal
-from tasks.ingredients import engine_code, template_text
+from tasks.ingredients import engine_code, hinted_text
 from tasks.prompts.render import render
 from tasks.runtime import Runtime
 from tasks.sample import unique_prompts
 from tasks.verify import Outcomes, outcomes
 
 
-@cached_task("rationalize", engine=engine_code, template=template_text)
+@cached_task("rationalize", engine=engine_code, template=hinted_text)
 def rationalize(
     problems: Manifest,
     attempts: Manifest,

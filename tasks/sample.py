@@ -5,12 +5,12 @@ from storage.records import Problem, Prompt
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal
-from tasks.ingredients import engine_code, template_text
+from tasks.ingredients import direct_text, engine_code
 from tasks.prompts.render import render
 from tasks.runtime import Runtime
 
 
-@cached_task("sample", engine=engine_code, template=template_text)
+@cached_task("sample", engine=engine_code, template=direct_text)
 def sample(
     problems: Manifest,
     engine: str,

@@ -191,7 +191,9 @@ def test_a_cap_counts_different_examples_and_leaves_no_evidence_for_the_others(r
     verdicts = verify.function(problems, attempts, "exact", runtime).manifests["verdicts"]
     texts = {attempt.text for attempt in runtime.shards.read(attempts, Attempt)}
     assert texts == {right(0), f"{right(0)} ", "wrong"}
-    output = mix.function(problems, (Judged("sampled", attempts, verdicts),), None, "plain", MixRule(cap_per_problem=1), runtime)
+    output = mix.function(
+        problems, (Judged("sampled", attempts, verdicts),), None, "plain", MixRule(cap_per_problem=1), runtime
+    )
     (example,) = runtime.shards.read(output.manifests["examples"], Example)
     evidence = runtime.shards.read(output.manifests["evidence"], ExampleEvidence)
     assert {one.example_id for one in evidence} == {example.example_id}

@@ -132,14 +132,18 @@ def show_end(home: Home, run_ids: list[str]) -> None:
     """What a run ends with: its tables, the report, and the three commands that come next."""
     from rich.console import Console
 
+    from flows.cli.plan import compared
     from flows.cli.report import write_report
 
     with Lineage.open(home, fresh=True) as lineage:
         documents = [
             document(lineage, run, home) for run in map(lineage.run, run_ids) if lineage.iterations(run.run_id)
         ]
+        plans = [said for run in map(lineage.run, run_ids) if (said := compared(home, run.run_id, run.facts))]
         checkpoint = documents[-1]["iterations"][-1]["checkpoint_id"] if documents else None
     print_runs(documents)
+    for sentence in plans:
+        Console().print(sentence, style="dim", markup=False, highlight=False)
     report = write_report(home, run_ids[0])
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"report: {report}")

@@ -11,6 +11,7 @@ A direct template cannot see the gold answer or the hint, so no prompt that is s
 """
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,10 +57,10 @@ def completion(template: str, source: Problem | str, rationale: bool = True) -> 
     )
 
 
-def template_digest(template: str) -> str:
-    """The digest of every file of a template set: what a cache key holds of the prompts' text."""
+def template_digest(template: str, forms: Sequence[str] = FORMS) -> str:
+    """The digest of these files of a template set: what a cache key holds of the prompts' text."""
     folder = _folder(template)
-    return digest(template, {form: _source(str(folder), form) for form in FORMS if (folder / f"{form}.jinja").exists()})
+    return digest(template, {form: _source(str(folder), form) for form in forms if (folder / f"{form}.jinja").exists()})
 
 
 def _facts(problem: Problem) -> dict[str, object]:

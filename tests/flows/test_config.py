@@ -25,7 +25,10 @@ def test_the_self_generated_share_decays(decay, shares):
 
 
 def test_cosine_decay_starts_slower_than_linear():
-    mixes = [MixConfig(self_share=1.0, final_self_share=0.5, decay=decay, decay_iterations=5) for decay in ("linear", "cosine")]
+    mixes = [
+        MixConfig(self_share=1.0, final_self_share=0.5, decay=decay, decay_iterations=5)
+        for decay in ("linear", "cosine")
+    ]
     linear, cosine = [mix.share_in(2) for mix in mixes]
     assert cosine > linear
 

@@ -1,0 +1,116 @@
+"""What each task will give back as far as anybody can say before it runs: manifests in name only, counts as ranges.
+
+A promised manifest names no shard of the disk but the step that will write it, so whatever takes it depends on that step.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from storage.manifest import Accounting, Manifest, Output
+
+PROMISE = re.compile(r"promised:([^:\"]+):")
+"""How a promise is written: `promised:<iteration> <step>:<what tells it from others>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of counts, seconds or tokens, both ends included."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, other: "Span") -> "Span":
+        return Span(self.low * other.low, self.high * other.high)
+
+    def at_least(self, low: float) -> "Span":
+        """The range without what is below `low`."""
+        return Span(max(low, self.low), max(low, self.high))
+
+
+NOTHING = Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A step that will run: `step` is its iteration and title, `key` tells it from others of that name."""
+
+    step: str
+    key: str
+
+    @property
+    def text(self) -> str:
+        return f"promised:{self.step}:{self.key}"
+
+    def manifest(self, table: str, rows: float) -> Manifest:
+        return Manifest(table, (f"{self.text}:{table}",), round(rows))
+
+
+Expectation = Callable[[Mapping[str, Any], Promise, float], Output]
+"""From a task's arguments, the promise, and how many rows it will be asked at most, to its output."""
+
+
+def _attempts(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    tables = {"attempts": "attempt", "prompts": "prompt", "derivations": "derivation"}
+    return _output(promise, asked, tables, {"tokens": 0})
+
+
+def _verdicts(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    return _output(promise, asked, {"verdicts": "verdict"}, {"outcomes": promise.text})
+
+
+def _mix(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    tables = {"examples": "example", "evidence": "example_evidence", "members": "mix_member", "mix": "mix"}
+    facts = {
+        "mix_id": promise.text,
+        "rows": 0,
+        "rows_by_origin": {},
+        "self_share": 1.0,
+        "self_share_by_characters": 1.0,
+    }
+    return _output(promise, asked, tables, facts)
+
+
+def _checkpoint(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    facts = {"checkpoint_id": promise.text, "weights_digest": promise.text, "kind": _kind(call)}
+    return _output(promise, asked, {"training": "training", "checkpoint": "checkpoint"}, facts)
+
+
+def _score(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    facts = {"n": asked, "accuracy": None, "ci_low": None, "ci_high": None, "strata": {}, "undecided": 0, "passed": 0}
+    return _output(
+        promise, asked, {"evaluation": "evaluation", "items": "evaluation_item"}, {**facts, "split": call["split"]}
+    )
+
+
+EXPECTED: dict[str, Expectation] = {
+    "sample": _attempts,
+    "rationalize": _attempts,
+    "verify": _verdicts,
+    "mix": _mix,
+    "collect": _mix,
+    "finetune": _checkpoint,
+    "score": _score,
+}
+"""Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
+
+
+def waits_for(text: str) -> tuple[str, ...]:
+    """The steps whose promises stand in an argument's canonical JSON, each once, in order."""
+    return tuple(dict.fromkeys(PROMISE.findall(text)))
+
+
+def _kind(call: Mapping[str, Any]) -> str:
+    return "adapter" if call["recipe"].method == "lora" else "full"
+
+
+def _output(promise: Promise, asked: float, tables: Mapping[str, str], facts: Mapping[str, Any]) -> Output:
+    manifests = {role: promise.manifest(table, asked) for role, table in tables.items()}
+    return Output(manifests, Accounting(round(asked), ok=round(asked)), dict(facts))
