@@ -106,7 +106,7 @@ class Steps:
     def sample(self, iteration: int, model: Model, problems: Manifest) -> Gathered:
         """K attempts at every problem, and a verdict for each."""
         self._asserted(problems)
-        parts = cells(problems, self._cell_rows("train"))
+        parts = cells(problems, self.loop.runtime.shards)
         calls = [
             self._writing(part, model)
             | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
@@ -133,7 +133,7 @@ class Steps:
 
     def rationalize(self, iteration: int, model: Model, gathered: Gathered) -> None:
         """A hinted retry of every problem without a right attempt; verified like the others."""
-        parts = cells(gathered.problems, self._cell_rows("train"))
+        parts = cells(gathered.problems, self.loop.runtime.shards)
         calls = [
             self._writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
             for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
@@ -192,7 +192,7 @@ class Steps:
         if split not in self._held_out:
             self._held_out[split] = self.pose(iteration, split, 0, count, f"{split} problems")
         problems = self._held_out[split]
-        parts = cells(problems, self._cell_rows(split))
+        parts = cells(problems, self.loop.runtime.shards)
         greedy = Sampling(temperature=0.0, max_tokens=evaluation.max_tokens, stop=self.config.sampling.stop)
         calls = [
             self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts

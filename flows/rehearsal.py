@@ -22,6 +22,7 @@ from storage.lineage import Lineage
 from storage.manifest import Manifest
 from storage.records import Problem
 from storage.shards import Shards
+from storage.tombstones import Tombstones
 from tasks.caching import CachedTask, StepRecord, plain
 from tasks.generation import stored_count
 from tasks.prompts.render import render
@@ -169,6 +170,7 @@ class Onlooker:
     def __init__(self, home: Home, scratch: Path) -> None:
         self.home = home
         self.shards = Overlay(home, scratch)
+        self.tombstones = Tombstones.of(home)
 
     def check_cancelled(self) -> None:
         """Nobody stops what takes no time."""

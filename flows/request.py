@@ -22,6 +22,7 @@ from flows.refs import code_behind
 from storage.home import Home
 from storage.identity import content_id
 from storage.ledger import Ledger
+from storage.occupancy import at_work
 from tasks.runtime import Runtime
 
 listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -176,8 +177,10 @@ def session(method: str, request: Request) -> Iterator[Runs]:
     cores, workers = usable_cores(), workers_of()
     ledger = Ledger(home)
     try:
-        with runtime_of(home, told, workers=workers, threads=cores) as runtime:
-            yield Runs(method, request, home, runtime, ledger, told)
+        with at_work(home):
+            ledger.catch_up()
+            with runtime_of(home, told, workers=workers, threads=cores) as runtime:
+                yield Runs(method, request, home, runtime, ledger, told)
     finally:
         ledger.close()
 

@@ -23,6 +23,10 @@ from storage.identity import canonical_json
 RUN_STARTED = "run_started"
 RUN_FINISHED = "run_finished"
 STEP_COMMITTED = "step_committed"
+COLLECTED = "collected"
+FORGOTTEN = "forgotten"
+ERASING = (COLLECTED, FORGOTTEN)
+"""Kinds that take something out of the store again: see `storage.erasures`."""
 
 
 @dataclass(frozen=True, slots=True)

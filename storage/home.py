@@ -4,7 +4,7 @@
       ledger.duckdb  lineage.duckdb     the writer's database, and the snapshot that people read
       shards/<table>/<digest>.parquet   rows, named by their content
       events/000000000042.json          decisions, in order
-      checkpoints/ results/ journals/ logs/ reports/ mlflow.db mlartifacts/
+      checkpoints/ results/ journals/ trainings/ logs/ reports/ mlflow.db mlartifacts/
 
 `shards` and `events` are the memory; both databases can be made again from them.
 """
@@ -87,6 +87,10 @@ class Home:
     @property
     def plans(self) -> Path:
         return self.root / "plans"
+
+    @property
+    def trainings(self) -> Path:
+        return self.root / "trainings"
 
     @property
     def logs(self) -> Path:

@@ -1,17 +1,23 @@
 """What can be wrong with a store, and the sentences that say it.
 
 Covered: every shard file against its name, every event against the ledger, ids that stand twice, references to rows that
-are not there, and the accounting of steps, mixes and evaluations. Not covered: checkpoint folders and cached results.
+are not there, the accounting of steps, mixes and evaluations, checkpoint folders against the digests of their files,
+cached results against shards and checkpoints, and that what was forgotten is gone. A reference to a forgotten row is right.
+Not covered: MLflow's copies of checkpoints, and what no table names (see `starloop gc`).
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 
+from storage.checkpoints import checkpoint_fault
 from storage.errors import DamagedShard, StorageFault
-from storage.events import Events
+from storage.events import FORGOTTEN, Events
 from storage.replay import IDENTIFIED, KEYS
+from storage.results import results
 from storage.shards import Shards
+from storage.tombstones import ROWS
 
 REFERENCES = (
     ("problem", "source_attempt_id", "attempt"),
@@ -54,7 +60,8 @@ _BALANCES = {
 def faults(connection: duckdb.DuckDBPyConnection, shards: Shards, events: Events) -> list[str]:
     """A sentence for each thing that is wrong, in the order of checking; `connection` is the ledger, caught up."""
     checks = (_shards(connection, shards), _events(connection, events), _twice(connection), _references(connection),
-              _members(connection), _balances(connection))  # fmt: skip
+              _members(connection), _balances(connection), _forgotten(connection, shards), _checkpoints(connection, shards),
+              _results(shards))  # fmt: skip
     return [sentence for check in checks for sentence in check]
 
 
@@ -103,11 +110,15 @@ def _references(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     for table, column, target in REFERENCES:
         query = (
             f"select count(*), min({column}::varchar) from {table} t where {column} is not null "
-            f"and not exists (select 1 from {target} x where x.{target}_id = t.{column})"
+            f"and not exists (select 1 from {target} x where x.{target}_id = t.{column}) "
+            f"and not exists (select 1 from tombstone x where x.tombstone_id = t.{column})"
         )
         count, first = connection.execute(query).fetchall()[0]
         if count:
-            yield f"{table}.{column}: {count} rows refer to a {target} that is not there, the first to {first}"
+            yield (
+                f"{table}.{column}: {count} rows refer to a {target} that is not there, the first to {first}; "
+                "run what made it again"
+            )
 
 
 def _members(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
@@ -134,3 +145,47 @@ def _balances(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     for query, sentence in _BALANCES.items():
         for what, said, found in connection.execute(query).fetchall():
             yield sentence.format(getattr(what, "hex", what), said, found)
+
+
+def _forgotten(connection: duckdb.DuckDBPyConnection, shards: Shards) -> Iterator[str]:
+    erased = connection.execute("select table_name, digest from erased where kind = ? order by 1, 2", [FORGOTTEN])
+    for table, digest in erased.fetchall():
+        if (path := shards.path(table, digest.hex)).is_file():
+            yield f"{path} was forgotten and is there again; remove it"
+    for table in ROWS:
+        query = f"select count(*) from {table} t join tombstone x on x.tombstone_id = t.{table}_id"
+        if count := connection.execute(query).fetchall()[0][0]:
+            yield f"{table}: {count} rows were forgotten and are there; run `starloop rebuild`"
+
+
+def _checkpoints(connection: duckdb.DuckDBPyConnection, shards: Shards) -> Iterator[str]:
+    rows = connection.execute("select checkpoint_id, files from checkpoint order by 1").fetchall()
+    for checkpoint_id, files in rows:
+        if fault := checkpoint_fault(shards.home, checkpoint_id.hex, files):
+            yield fault
+
+
+def _results(shards: Shards) -> Iterator[str]:
+    """A cached result that names what is not there is no hit: the next run drops it and computes it again."""
+    for result in results(shards.home):
+        if isinstance(result, Path):
+            yield f"cached result {result} cannot be read; remove it, and the next run computes it again"
+            continue
+        named = f"cached result {result.path.name} names"
+        for manifest in result.manifests:
+            lost = [digest for digest in manifest.shards if not shards.path(manifest.table, digest).is_file()]
+            if lost:
+                yield f"{named} shard {lost[0]} of {manifest.table}, which is missing; run again what made it"
+                continue
+            try:
+                rows = sum(shards.rows(manifest.table, digest) for digest in manifest.shards)
+            except DamagedShard as damage:
+                yield f"{named} a damaged shard: {damage}"
+                continue
+            if rows != manifest.rows:
+                yield (
+                    f"{named} {manifest.rows} rows of {manifest.table} in shards that hold {rows}; remove {result.path}, "
+                    "and the next run computes it again"
+                )
+        if result.checkpoint_id and not (shards.home.checkpoints / result.checkpoint_id).is_dir():
+            yield f"{named} checkpoint {result.checkpoint_id}, which is missing; run again what made it"

@@ -16,16 +16,17 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from storage import integrity, snapshot
+from storage import erasing, integrity, snapshot
 from storage.database import LOCK_WAIT_S, Database, log_of
+from storage.erasures import ErasureAhead, Erasures
 from storage.errors import AccountingError, DamagedShard, UserMistake
-from storage.events import RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Draft, Event, Events
+from storage.events import ERASING, FORGOTTEN, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Draft, Event, Events
 from storage.home import Home, temporary_beside, writing
 from storage.identity import canonical_json, content_id
 from storage.manifest import Manifest, Output
@@ -121,8 +122,15 @@ class Ledger:
         self.record(RUN_FINISHED, {"run_id": run_id, "state": state, "facts": dict(facts or {})})
 
     def record(self, kind: str, payload: Mapping[str, Any]) -> Event:
-        """Records any other decision (promotion, adoption, erasure) as an event; `v_event` shows it."""
-        return self._append([Draft(kind, payload)])[0]
+        """Records any other decision (promotion, adoption, erasure) as an event; `v_event` shows it.
+
+        An erasure is carried out before this returns, and the snapshot published: event first, then files, then both databases.
+        A process that dies on the way leaves the rest to the next one that opens the ledger.
+        """
+        recorded = self._append([Draft(kind, payload)])[0]
+        if kind in ERASING:
+            self.publish(force=True)
+        return recorded
 
     def commit_steps(self, steps: Sequence[StepCommit]) -> list[str]:
         """Records steps and takes in the shards that are new; returns the ids of the steps that were.
@@ -145,8 +153,7 @@ class Ledger:
     @contextmanager
     def writer(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the ledger, caught up, with the lock held; changes only through events."""
-        with self._database.locked(), self._database.attached() as connection:
-            self._catch_up(connection)
+        with self._database.locked(), self._caught_up() as connection:
             yield connection
 
     def catch_up(self) -> None:
@@ -165,8 +172,8 @@ class Ledger:
             return False
         started = time.monotonic()
         with self._database.locked():
-            with self._database.attached(checkpoint=True) as connection:
-                self._catch_up(connection)
+            with self._caught_up(checkpoint=True):
+                pass
             snapshot.publish(self.home)
         self._changed = False
         self._published_at = time.monotonic()
@@ -175,34 +182,87 @@ class Ledger:
 
     def rebuild(self) -> None:
         """Makes the ledger anew from events and shards alone, and puts it in the old one's place when it is whole."""
-        fresh = temporary_beside(self.home.ledger_db)
         with self._database.locked():
-            try:
-                with self._database.attached(fresh, checkpoint=True) as connection:
-                    replay(connection, self.events.all(), self.shards)
-                with writing(self.home.ledger_db):
-                    log_of(self.home.ledger_db).unlink(missing_ok=True)
-                    os.replace(fresh, self.home.ledger_db)
-            finally:
-                fresh.unlink(missing_ok=True)
-                log_of(fresh).unlink(missing_ok=True)
-        self._changed = True
+            self._rebuild()
 
     def verify(self) -> list[str]:
         """What is wrong with the store, a sentence each; empty when nothing is.
 
-        Checks every shard's digest, every event, uniqueness, every reference and the accounting.
+        Checks every shard's digest, every event, uniqueness, every reference, the accounting, every checkpoint's files, every
+        cached result, and that what was forgotten is gone.
         """
         with self.writer() as connection:
             return integrity.faults(connection, self.shards, self.events)
+
+    def counted(self) -> dict[str, int]:
+        """How much of each there is: what `verify` goes through."""
+        with self.writer() as connection:
+            counts = {
+                what: connection.execute(query).fetchall()[0][0]
+                for what, query in {
+                    "shards": "select count(*) from shard",
+                    "rows": "select coalesce(sum(rows), 0)::bigint from shard",
+                    "events": "select count(*) from event",
+                    "steps": "select count(*) from step",
+                    "checkpoints": "select count(*) from checkpoint",
+                }.items()
+            }
+        return counts | {"cached results": sum(path.is_file() for path in self.home.results.iterdir())}
 
     def close(self) -> None:
         """Lets the DuckDB instance go; the ledger can be used again, which opens another."""
         self._database.close()
 
+    @contextmanager
+    def _caught_up(self, *, checkpoint: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The ledger, attached, with every event in it; an erasure that stands in the way is carried out first."""
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._database.attached(checkpoint=checkpoint))
+            try:
+                self._catch_up(connection)
+            except ErasureAhead:
+                stack.close()
+                self._erase()
+                connection = stack.enter_context(self._database.attached(checkpoint=checkpoint))
+                self._catch_up(connection)
+            yield connection
+
+    def _erase(self) -> None:
+        """Carries out the erasures that the ledger does not know; its own file, with their text in it, goes last."""
+        for event in self.events.after(self._last):
+            if event.kind in ERASING:
+                erasing.carry_out(self.home, event)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        fresh = temporary_beside(self.home.ledger_db)
+        try:
+            with self._database.attached(fresh, checkpoint=True) as connection:
+                replay(connection, self.events.all(), self.shards, self._all_erasures, anew=True)
+            with writing(self.home.ledger_db):
+                log_of(self.home.ledger_db).unlink(missing_ok=True)
+                os.replace(fresh, self.home.ledger_db)
+        finally:
+            fresh.unlink(missing_ok=True)
+            log_of(fresh).unlink(missing_ok=True)
+        self._changed = True
+
+    def _all_erasures(self) -> Erasures:
+        """Every erasure there is; where a process died while it forgot something, that is completed."""
+        for event in self.events.all():
+            if event.kind == FORGOTTEN:
+                erasing.carry_out(self.home, event)
+        return Erasures.of_events(self.events.all())
+
     def _append(self, drafts: list[Draft]) -> list[Event]:
         with self.writer() as connection:
-            return self._append_locked(connection, drafts)
+            recorded = self.events.append_all(drafts, after=self._last)
+            erases = any(draft.kind in ERASING for draft in drafts)
+            if not erases:
+                self._catch_up(connection, self._last)
+        if erases:
+            self.catch_up()
+        return recorded
 
     def _append_locked(self, connection: duckdb.DuckDBPyConnection, drafts: list[Draft]) -> list[Event]:
         recorded = self.events.append_all(drafts, after=self._last)
@@ -215,7 +275,9 @@ class Ledger:
             last = int(row[0]) if row else 0
         # A full listing once a process finds events behind a gap; after that the next numbers are enough.
         pending = self.events.following(last) if self._listed else self.events.after(last)
-        self._last = replay(connection, pending, self.shards) or last
+        self._last = last
+        erasures = self._all_erasures if last == 0 else lambda: Erasures.of_ledger(connection)
+        self._last = replay(connection, pending, self.shards, erasures, anew=last == 0) or last
         self._changed = self._changed or self._last > last
         self._listed = True
 

@@ -179,6 +179,10 @@ class Lineage:
         order = f"position limit {int(limit)}" if limit is not None else "position"
         return self._read(TrainingRow, "v_checkpoint_training_set", "checkpoint_id = ?", [identity], order)
 
+    def sources(self) -> list[str]:
+        """Where the problems come from, by name."""
+        return [row[0] for row in self._rows("select distinct source from problem order by 1", [])]
+
     def attempts_by_request(self, request_ids: Iterable[str]) -> dict[str, Attempt]:
         """The attempts already made for these requests; those that failed are left out, since they are asked again."""
         where = "request_id in (select unnest(?::uuid[])) and finish_reason <> 'failed'"
@@ -241,10 +245,23 @@ class Lineage:
         return [row[0] for row in self._rows(query, [digits.ljust(32, "0"), digits.ljust(32, "f")])]
 
     def _nothing(self, text: str, kinds: Sequence[str]) -> UserMistake:
+        if forgotten := self._forgotten(text, kinds):
+            return forgotten
         nearest = self.nearest_ids(text, kinds, 3)
         what = kinds[0] if len(kinds) == 1 else "id"
         hint = f"the nearest: {_shown(nearest)}" if nearest else "list what there is with `starloop status`"
         return UserMistake(f"no {what} {text!r} in {self.home.root}; {hint}")
+
+    def _forgotten(self, text: str, kinds: Sequence[str]) -> UserMistake | None:
+        """What to say of an id whose row was erased."""
+        query = (
+            "select t.kind, e.happened_at, e.payload->>'reason' from tombstone t join member m on m.id = t.tombstone_id "
+            "join event e on e.kind = 'forgotten' and list_contains((e.payload->'tombstones'->'shards')::varchar[], "
+            "replace(m.digest::varchar, '-', '')) where t.tombstone_id = ? and t.kind in (select unnest(?))"
+        )
+        for kind, at, reason in self._rows(query, [_id(text), list(kinds)]) if _is_id(text) else []:
+            return UserMistake(f"the {kind} {text!r} was forgotten on {at:%Y-%m-%d}: {reason}")
+        return None
 
     def _one(self, record: type[R], table: str, kind: str, identity: str) -> R:
         rows = self._read(record, table, f"{NAMED[kind]} = ?", [_id(identity)], NAMED[kind]) if _is_id(identity) else []

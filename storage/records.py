@@ -195,7 +195,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class ExampleEvidence:
-    """Where an example came from: `origin` is sampled, rationalized, original or corpus.
+    """Where an example came from: `origin` is sampled, rationalized, original, corpus or imported.
 
     `attempt_id` and `verdict_id` are None for examples that no model wrote. `evidence_id` is made from the rest; by
     it, a mix knows which evidence was its own and which was found later for the same text.
@@ -278,9 +278,10 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights with what is needed to use them. `kind`: full or adapter; `source`: a ref for models taken from outside.
+    """Weights with what is needed to use them. `kind`: full, adapter or external; `source`: a ref for models taken from outside.
 
-    `files` is canonical JSON, file name to digest. The folder is `checkpoints/<checkpoint_id>` under home.
+    `files` is canonical JSON, file name to digest. The folder is `checkpoints/<checkpoint_id>` under home;
+    an external one, which wrote imported attempts and was never here, has neither.
     """
 
     TABLE: ClassVar[str] = "checkpoint"
@@ -333,6 +334,19 @@ class EvaluationItem:
     verdict_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """That something was forgotten: an id or a digest, never a text.
+
+    `kind`: the table of a row that is gone (problem, prompt, attempt, verdict, example), or what tasks must not take
+    up again: request, source, question, or text (an answer to a question); see `storage.tombstones`.
+    """
+
+    TABLE: ClassVar[str] = "tombstone"
+    tombstone_id: str
+    kind: str
+
+
 Record = (
     Problem
     | Prompt
@@ -347,6 +361,7 @@ Record = (
     | Checkpoint
     | Evaluation
     | EvaluationItem
+    | Tombstone
 )
 
 RECORDS: dict[str, type[Record]] = {
@@ -365,6 +380,7 @@ RECORDS: dict[str, type[Record]] = {
         Checkpoint,
         Evaluation,
         EvaluationItem,
+        Tombstone,
     )
 }
 """The content tables, by name: what shards may hold."""

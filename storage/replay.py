@@ -2,9 +2,10 @@
 
 Committing, catching up after a kill, and rebuilding from nothing are this one path. Where two shards hold a row with
 the same id, the first in the order of events stays, so the result does not depend on how often it was interrupted.
+What was erased since is left out from the start: an erasure is no change to the tables, but other tables.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from storage.columns import id_bytes, schema
+from storage.erasures import ErasureAhead, Erasures, erased_by, is_erasure
 from storage.errors import DamagedShard
-from storage.events import RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
+from storage.events import COLLECTED, FORGOTTEN, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
 from storage.identity import canonical_json
 from storage.manifest import Manifest
 from storage.records import RECORDS
@@ -41,17 +43,29 @@ _BATCH_EVENTS = 1000
 _BATCH_ROWS = 500_000
 
 
-def replay(connection: duckdb.DuckDBPyConnection, events: Iterable[Event], shards: Shards) -> int:
+def replay(
+    connection: duckdb.DuckDBPyConnection,
+    events: Iterable[Event],
+    shards: Shards,
+    erasures: Callable[[], Erasures],
+    *,
+    anew: bool = False,
+) -> int:
     """Applies events that the ledger does not know yet, in order, a transaction a batch; returns the last number.
 
     A shard that is missing or damaged is left out, and taken in when a later event brings it again; `verify` names it.
+    Raises ErasureAhead at an erasure, unless the ledger is made `anew` and `erasures` has them all.
     """
     last = 0
+    known: Erasures | None = None
     for batch in _batches(events):
+        if not anew and any(map(is_erasure, batch)):
+            raise ErasureAhead
+        known = known or erasures()
         connection.execute("begin")
         try:
-            _Ingest(connection, shards).run(batch)
-            _apply(connection, batch)
+            _Ingest(connection, shards, known).run(batch)
+            _apply(connection, batch, known)
             connection.execute("commit")
         except BaseException:
             connection.execute("rollback")
@@ -64,7 +78,11 @@ def manifests(payload: Mapping[str, Any]) -> Iterator[tuple[str, str, Manifest]]
     """Direction, role and manifest of everything that a committed step read and wrote."""
     for direction in ("input", "output"):
         for role, named in payload[f"{direction}s"].items():
-            yield direction, role, Manifest(named["table"], tuple(named["shards"]), named["rows"])
+            yield direction, role, _manifest(named)
+
+
+def _manifest(named: Mapping[str, Any]) -> Manifest:
+    return Manifest(named["table"], tuple(named["shards"]), named["rows"])
 
 
 def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
@@ -87,6 +105,7 @@ class _Ingest:
 
     connection: duckdb.DuckDBPyConnection
     shards: Shards
+    erasures: Erasures
     waiting: dict[str, list[tuple[str, pa.Table]]] = field(default_factory=dict)
     waiting_bytes: int = 0
 
@@ -94,9 +113,8 @@ class _Ingest:
         named = [
             (manifest.table, digest)
             for event in events
-            if event.kind == STEP_COMMITTED
-            for _, _, manifest in manifests(event.payload)
-            for digest in manifest.shards
+            for manifest in self._named(event)
+            for _, digest in self.erasures.places(manifest, event.seq)
         ]
         for table, digest in self._unknown(named):
             try:
@@ -108,6 +126,13 @@ class _Ingest:
             if self.waiting_bytes > _BATCH_BYTES:
                 self._flush()
         self._flush()
+
+    def _named(self, event: Event) -> list[Manifest]:
+        if event.kind == FORGOTTEN:
+            return [_manifest(event.payload["tombstones"])]
+        if event.kind != STEP_COMMITTED or self.erasures.drops(event):
+            return []
+        return [manifest for _, _, manifest in manifests(event.payload)]
 
     def _unknown(self, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
         distinct = list(dict.fromkeys(named))
@@ -162,18 +187,20 @@ class _Ingest:
             self.connection.execute("insert into member (digest, row, id) select digest, row, id from incoming")
 
 
-def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event]) -> None:
-    """Runs and steps. An event of another kind is kept in `event`, for the view or the later version that knows it."""
+def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event], erasures: Erasures) -> None:
+    """Runs, steps and erasures. An event of another kind is kept in `event`, for the view or the later version that knows it."""
     steps: dict[str, Event] = {}
     for event in events:
         if event.kind == RUN_STARTED:
             _start_run(connection, event)
         elif event.kind == RUN_FINISHED:
             _finish_run(connection, event)
-        elif event.kind == STEP_COMMITTED:
+        elif event.kind == STEP_COMMITTED and not erasures.drops(event):
             steps[event.payload["step_id"]] = event
+        elif is_erasure(event):
+            _erase(connection, event)
     if steps:
-        _commit_steps(connection, steps)
+        _commit_steps(connection, steps, erasures)
     rows = [
         {"seq": event.seq, "happened_at": _utc(event), "kind": event.kind, "payload": canonical_json(event.payload)}
         for event in events
@@ -208,7 +235,20 @@ def _finish_run(connection: duckdb.DuckDBPyConnection, event: Event) -> None:
     )
 
 
-def _commit_steps(connection: duckdb.DuckDBPyConnection, steps: dict[str, Event]) -> None:
+def _erase(connection: duckdb.DuckDBPyConnection, event: Event) -> None:
+    """Writes down what went. A dropped run stays in the list, with the steps that kept runs build on."""
+    _insert(connection, "erased", [
+        {"digest": one.digest, "table_name": one.table, "replaced_by": one.replaced_by, "kind": event.kind,
+         "event_seq": event.seq}
+        for one in erased_by(event.payload)
+    ])  # fmt: skip
+    if event.kind == COLLECTED:
+        connection.execute(
+            "update run set state = 'dropped' where run_id in (select unnest(?::uuid[]))", [event.payload["runs"]]
+        )
+
+
+def _commit_steps(connection: duckdb.DuckDBPyConnection, steps: dict[str, Event], erasures: Erasures) -> None:
     """A run has one step a place (iteration, name, cell); committed again, it is what it was made the last time."""
     ids = [list(steps)]
     if connection.execute("delete from step where step_id in (select unnest(?::uuid[])) returning 1", ids).fetchall():
@@ -218,7 +258,7 @@ def _commit_steps(connection: duckdb.DuckDBPyConnection, steps: dict[str, Event]
         {"step_id": step_id, "direction": direction, "role": role, "position": position, "digest": digest}
         for step_id, event in steps.items()
         for direction, role, manifest in manifests(event.payload)
-        for position, digest in enumerate(manifest.shards)
+        for position, digest in erasures.places(manifest, event.seq)
     ])  # fmt: skip
 
 

@@ -4,6 +4,9 @@ only the rest is asked of the engine.
 Every finished response is appended to the cell's journal (fsynced at least once a second) before anything else
 happens to it, so a kill costs the requests in flight. A response that failed is transient: the cell keeps its rows in the
 journal and fails; a resume asks only for those, and after `MAX_ATTEMPTS` they are final, stored and counted as failed.
+
+What was forgotten is not asked for, and a text that was forgotten is not kept when it comes again: its place is held by an attempt
+without text, counted as failed.
 """
 
 import json
@@ -19,6 +22,7 @@ from storage.errors import EngineFault
 from storage.identity import digest
 from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
+from storage.tombstones import REQUEST, WHY, Tombstones
 from tasks.caching import found_already, startup_took
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
 from tasks.ingredients import engine_code
@@ -77,10 +81,15 @@ def generate(
         journal = journal_of(runtime, writer, ids)
         done |= journal.finished()
         found_already(len(done))
+        problems = {key: one.problem for key, one in zip(ids, asked, strict=True)}
+        done |= _barred(problems, runtime.tombstones)
         missing = [Request(key, one.prompt.text) for key, one in zip(ids, asked, strict=True) if key not in done]
         if missing:
             with journal:
                 for count, response in enumerate(engine.generate(missing, sampling), start=1):
+                    if runtime.tombstones.bar_text(problems[response.request_id], response.text):
+                        done[response.request_id] = _forgotten(response.request_id)
+                        continue
                     journal.append(response)
                     if response.finish_reason != FAILED or journal.failures[response.request_id] >= MAX_ATTEMPTS:
                         done[response.request_id] = response
@@ -93,6 +102,18 @@ def generate(
             "and running again asks only for these"
         )
     return [_attempt(one, done[key], model, writer, how, seed) for key, one in zip(ids, asked, strict=True)]
+
+
+def _barred(problems: Mapping[str, Problem], tombstones: Tombstones) -> dict[str, Response]:
+    """The requests that are not asked, each with what stands in its place."""
+    if not tombstones:
+        return {}
+    barred = (key for key, one in problems.items() if tombstones.has(REQUEST, key) or tombstones.bar_problem(one))
+    return {key: _forgotten(key) for key in barred}
+
+
+def _forgotten(request_id: str) -> Response:
+    return Response(request_id, "", FAILED, 0, 0, error=WHY)
 
 
 def seal(attempts: Sequence[Attempt], runtime: Runtime) -> None:

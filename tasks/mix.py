@@ -71,7 +71,7 @@ def mix(
         outcome = outcomes(runtime.shards.read(part.verdicts, Verdict))
         for attempt in runtime.shards.read(part.attempts, Attempt):
             passed, verdict_id = outcome[attempt.attempt_id]
-            counts[fate := _fate(attempt, passed, rule.keep)] += 1
+            fate = _fate(attempt, passed, rule.keep)
             if fate == "ok":
                 example = Example.of(
                     render(template, problem_of[attempt.problem_id]).text, completion(template, attempt.text)
@@ -79,7 +79,11 @@ def mix(
                 evidence = ExampleEvidence(
                     example.example_id, attempt.problem_id, part.origin, attempt.attempt_id, verdict_id
                 )
-                generated.append(Candidate(example, evidence))
+                if runtime.tombstones.has("example", example.example_id):
+                    fate = "rejected"
+                else:
+                    generated.append(Candidate(example, evidence))
+            counts[fate] += 1
     kept = _capped(_unique(generated), rule.cap_per_problem)
     trained_on = {one.example.example_id for one in kept}
     evidence = [one for one in generated if one.example.example_id in trained_on]
@@ -88,9 +92,8 @@ def mix(
     if not kept:
         raise UserMistake(_nothing_left(counts, dropped))
     wanted = round(len(kept) * (1 - rule.self_share) / rule.self_share) if originals else 0
-    original = (
-        documents(template, runtime.shards.read(originals, Problem)[:wanted], ORIGINAL) if originals and wanted else []
-    )
+    worked = runtime.shards.read(originals, Problem)[:wanted] if originals and wanted else []
+    original = _unforgotten(documents(template, worked, ORIGINAL), runtime)
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
     return compose(kept + original, evidence + original, accounting, rule.seed, runtime)
 
@@ -102,8 +105,9 @@ def collect(problems: Manifest, template: str, origin: str, answers_only: bool, 
     What a corpus says twice is trained on twice: how often something is written is part of what it teaches.
     """
     rows = runtime.shards.read(problems, Problem)
-    candidates = documents(template, rows, origin, answers_only=answers_only)
-    return compose(candidates, candidates, Accounting(asked=len(rows), ok=len(rows)), seed, runtime)
+    candidates = _unforgotten(documents(template, rows, origin, answers_only=answers_only), runtime)
+    accounting = Accounting(asked=len(rows), ok=len(candidates), rejected=len(rows) - len(candidates))
+    return compose(candidates, candidates, accounting, seed, runtime)
 
 
 def documents(template: str, problems: list[Problem], origin: str, *, answers_only: bool = False) -> list[Candidate]:
@@ -149,6 +153,10 @@ def compose(
             "self_share_by_characters": sum(size[origin] for origin in GENERATED) / max(1, sum(size.values())),
         },
     )
+
+
+def _unforgotten(candidates: list[Candidate], runtime: Runtime) -> list[Candidate]:
+    return [one for one in candidates if not runtime.tombstones.has("example", one.example.example_id)]
 
 
 def _fate(attempt: Attempt, passed: bool | None, keep: str) -> str:

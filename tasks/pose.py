@@ -2,6 +2,7 @@
 
 from storage.errors import UserMistake
 from storage.manifest import Accounting, Manifest, Output
+from storage.shards import Shards
 from tasks.caching import cached_task
 from tasks.ingredients import problems_code
 from tasks.problems.registry import load
@@ -15,8 +16,8 @@ CORPUS = "corpus"
 def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtime: Runtime) -> Output:
     """`count` problems from position `start`, one shard a cell of at most `cell_rows`.
 
-    A problem that comes twice is given once; a corpus keeps what it says twice.
-    Raises UserMistake when the split has none there.
+    A problem that comes twice is given once; a corpus keeps what it says twice. One that was forgotten is left out of its
+    cell, so that the other cells stay what they were. Raises UserMistake when the split has none there.
     """
     problem_set = load(source)
     if split == CORPUS:
@@ -28,19 +29,20 @@ def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtim
         raise UserMistake(
             f"{source} has no {split} problems from position {start} on; ask for fewer, or name a set that has some"
         )
-    manifest = runtime.shards.write("problem", rows, rows_per_shard=cell_rows)
+    parts = [
+        [problem for problem in rows[first : first + cell_rows] if not runtime.tombstones.bar_problem(problem)]
+        for first in range(0, len(rows), cell_rows)
+    ]
+    manifest = sum((runtime.shards.write("problem", part) for part in parts), start=Manifest("problem", (), 0))
+    if not manifest.rows:
+        raise UserMistake(f"all {split} problems of {source} from position {start} on were forgotten; name another set")
     return Output(
         {"problems": manifest},
-        Accounting(asked=len(given), ok=len(rows), rejected=len(given) - len(rows)),
+        Accounting(asked=len(given), ok=manifest.rows, rejected=len(given) - manifest.rows),
         {"licence": problem_set.licence},
     )
 
 
-def cells(problems: Manifest, cell_rows: int) -> list[Manifest]:
+def cells(problems: Manifest, shards: Shards) -> list[Manifest]:
     """One manifest a shard."""
-    left = problems.rows
-    parts: list[Manifest] = []
-    for shard in problems.shards:
-        parts.append(Manifest("problem", (shard,), min(cell_rows, left)))
-        left -= parts[-1].rows
-    return parts
+    return [Manifest("problem", (shard,), shards.rows("problem", shard)) for shard in problems.shards]

@@ -6,6 +6,7 @@ from typing import Protocol
 from storage.errors import StarloopError
 from storage.home import Home
 from storage.shards import Shards
+from storage.tombstones import Tombstones
 from tasks.engine_pool import EnginePool
 from tasks.processes import Processes
 
@@ -35,6 +36,7 @@ class Runtime:
     ) -> None:
         self.home = home
         self.shards = Shards(home)
+        self.tombstones = Tombstones.of(home)
         self.processes = processes
         self.threads = threads
         self.engines = EnginePool(processes, workers, threads)

@@ -73,7 +73,7 @@ def prompts_of(runtime, output):
 
 
 def test_problems_come_in_cells_of_the_size_asked_for(runtime, problems):
-    assert [part.rows for part in cells(problems, 2)] == [2, 2, 1]
+    assert [part.rows for part in cells(problems, runtime.shards)] == [2, 2, 1]
 
 
 def test_every_problem_gets_its_attempts_in_order(runtime, problems, tmp_path):

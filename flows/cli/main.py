@@ -28,6 +28,11 @@ COMMANDS = {
     "lineage": "flows.cli.lineage:lineage",
     "report": "flows.cli.report:report",
     "doctor": "flows.cli.doctor:doctor",
+    "import": "flows.cli.intake:take_in",
+    "verify-store": "flows.cli.store:verify_store",
+    "rebuild": "flows.cli.store:rebuild",
+    "gc": "flows.cli.store:gc",
+    "forget": "flows.cli.forget:forget",
 }
 """Command to where it is written."""
 
@@ -44,6 +49,11 @@ HELP = {
     "lineage": "Where an example or a checkpoint came from.",
     "report": "One self-contained HTML file about a run.",
     "doctor": "Whether this machine can run a loop.",
+    "import": "Take in attempts, examples or problems that you have.",
+    "verify-store": "Check all that is stored, and name what is wrong.",
+    "rebuild": "Make the databases again from shards and events.",
+    "gc": "What no kept run needs; --yes removes it.",
+    "forget": "Take a text out for good, with all that holds it.",
 }
 """One line a command, shown without importing it."""
 

@@ -1,0 +1,154 @@
+"""`starloop verify-store`, `starloop rebuild` and `starloop gc`: the store itself."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.lineage import shown
+from storage.home import Home
+from storage.identity import show
+
+if TYPE_CHECKING:
+    from storage.collecting import Plan
+
+
+def verify_store(*, json_: bool = False, home: Path | None = None) -> None:
+    """Check everything that is stored, and name what is wrong and what to do; the exit code is then 1.
+
+    Every shard against its digest, every event, every reference, the accounting, every checkpoint's files, every cached result.
+
+    Parameters
+    ----------
+    json_
+        As JSON, for scripts.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from storage.ledger import Ledger
+
+    opened = Home.open(home)
+    ledger = Ledger(opened)
+    try:
+        faults = ledger.verify()
+        checked = ledger.counted()
+    finally:
+        ledger.close()
+    if json_:
+        sys.stdout.write(json.dumps({"sound": not faults, "faults": faults, "checked": checked}, indent=1) + "\n")
+    else:
+        for fault in faults:
+            sys.stdout.write(f"{printable(fault)}\n")
+        counts = ", ".join(f"{count:,} {what}" for what, count in checked.items())
+        sys.stdout.write(f"{f'{len(faults)} faults' if faults else 'sound'}: {counts} in {opened.root}\n")
+    sys.exit(1 if faults else 0)
+
+
+def rebuild(*, home: Path | None = None) -> None:
+    """Make both databases again from shards and events; nothing else is touched.
+
+    Parameters
+    ----------
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from storage.ledger import Ledger
+
+    opened = Home.open(home)
+    ledger = Ledger(opened)
+    try:
+        ledger.rebuild()
+        ledger.publish(force=True)
+        checked = ledger.counted()
+    finally:
+        ledger.close()
+    sys.stdout.write(f"rebuilt {opened.root} from {checked['events']:,} events and {checked['shards']:,} shards\n")
+
+
+def gc(
+    *,
+    drop: Annotated[list[str] | None, Parameter(negative=())] = None,
+    yes: bool = False,
+    json_: bool = False,
+    home: Path | None = None,
+) -> None:
+    """Show what no kept run needs any more, and how many bytes that is; with --yes, remove it.
+
+    Parameters
+    ----------
+    drop
+        A run that need not be kept (of a group: with its arms), by id or the beginning of one. May be repeated. Its events stay.
+    yes
+        Remove it; without this, nothing is changed.
+    json_
+        As JSON, for scripts.
+    home
+        Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
+    """
+    from storage.collecting import collect, plan
+    from storage.ledger import Ledger
+    from storage.lineage import Lineage
+    from storage.occupancy import alone
+    from tasks.registered import registered
+
+    opened = Home.open(home)
+    ledger = Ledger(opened)
+    try:
+        with Lineage.open(opened, fresh=True) as lineage:
+            runs = [lineage.find(one, ("run",)).id for one in drop or []]
+        with alone(opened, "gc"):
+            found = plan(ledger, runs, registered(opened))
+            if yes and (found.going or found.runs):
+                collect(ledger, found)
+    finally:
+        ledger.close()
+    if json_:
+        print_json(found, removed=yes)
+    else:
+        print_plan(found, removed=yes)
+
+
+def print_json(found: "Plan", *, removed: bool) -> None:
+    document = {
+        "removed": removed,
+        "bytes": found.bytes,
+        "runs": found.runs,
+        "steps": len(found.steps),
+        "going": [{"kind": one.kind, "path": one.path, "bytes": one.bytes} for one in found.going],
+        "kept": found.kept,
+    }
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+
+
+def print_plan(found: "Plan", *, removed: bool) -> None:
+    """By kind, with the largest of each named."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("", "files", "bytes", "the largest", box=box.SIMPLE_HEAD)
+    for kind in dict.fromkeys(one.kind for one in found.going):
+        some = sorted((one for one in found.going if one.kind == kind), key=lambda one: -one.bytes)
+        table.add_row(kind, f"{len(some):,}", f"{sum(one.bytes for one in some):,}", Text(shown(some[0].path)))
+    if found.going:
+        console.print(table)
+    for reason in found.kept:
+        console.print(reason, style="dim", markup=False)
+    for run in found.runs:
+        steps = f"{len(found.steps):,} steps" if len(found.runs) == 1 else "its steps"
+        console.print(f"{show('run', run)}: {steps} {'went' if removed else 'would go'}; its events stay", markup=False)
+    if not found.going and not found.runs:
+        console.print("nothing to collect: kept runs need everything here")
+    elif removed:
+        console.print(f"removed {len(found.going):,} files and folders, {found.bytes:,} bytes")
+    else:
+        console.print(f"{found.bytes:,} bytes would come free; nothing was changed, --yes does it")
+
+
+def printable(text: str) -> str:
+    """Control characters made visible, whatever its length."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
