@@ -117,6 +117,13 @@ _CHECKPOINTS = (
 )
 _SAME_QUESTION = "select problem_id from problem where question in (select question from problem where {})"
 
+_SAID = (
+    "select q.question, a.text from attempt a join problem q using (problem_id) where a.attempt_id in (from gone_attempt) "
+    "union select q.question, x.completion from example x join example_evidence e using (example_id) "
+    "join problem q using (problem_id) where x.example_id in (from gone_example)"
+)
+"""Question and answer of everything that goes."""
+
 _GROWTH = (
     # A problem that goes as a whole takes every attempt at it with it, and every example that was made of it.
     ("problem", "select id from gone_whole"),
@@ -129,8 +136,7 @@ _GROWTH = (
     ),
     (
         "attempt",
-        "select a.attempt_id from attempt a join problem p using (problem_id) join (select distinct q.question, g.text "
-        "from attempt g join problem q using (problem_id) where g.attempt_id in (from gone_attempt)) same "
+        f"select a.attempt_id from attempt a join problem p using (problem_id) join ({_SAID}) same (question, text) "
         "on same.text = a.text and same.question = p.question where a.finish_reason <> 'failed'",
     ),
     ("example", "select example_id from example_evidence where attempt_id in (from gone_attempt)"),
@@ -195,8 +201,8 @@ def _barred(connection: duckdb.DuckDBPyConnection, what: str, identity: str) -> 
     rows = connection.execute
     questions = rows("select distinct question from problem where problem_id in (from gone_whole)").fetchall()
     answers = rows(
-        "select distinct p.question, a.text from attempt a join problem p using (problem_id) where a.text <> '' "
-        "and a.attempt_id in (from gone_attempt) and a.problem_id not in (from gone_whole) "
+        f"select question, text from ({_SAID}) said (question, text) where text <> '' "
+        "and question not in (select question from problem where problem_id in (from gone_whole)) "
         "union select question, rationale from problem where rationale is not null and problem_id in (from gone_problem) "
         "and problem_id not in (from gone_whole)"
     ).fetchall()

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage.home import Home
 from storage.identity import digest
@@ -98,7 +97,7 @@ def texts_in(table: str, columns: pa.Table, tombstones: Tombstones) -> Iterator[
     gone = tombstones.ids.get(table, set())
     lost = columns.filter(pa.array([identity in gone for identity in column_ids(columns, f"{table}_id")]))
     for name in TEXTS.get(table, ()):
-        texts = [text for text in pc.unique(lost.column(name)).to_pylist() if text]
+        texts = [text for text in lost.column(name).unique().to_pylist() if text]
         yield from (t for t in texts if name != "question" or tombstones.has(QUESTION, question_digest(t)))
 
 

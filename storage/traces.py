@@ -13,14 +13,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from storage.errors import StorageFault
 from storage.home import Home, atomic_write, writing
+
+compute: Any = pyarrow.compute
+"""Its functions are made when it is imported, where no type checker sees them."""
 
 SHORTEST = 8
 """Characters of the shortest text that is looked for as part of another."""
@@ -91,12 +96,17 @@ def rows_with(path: Path, texts: Sequence[str]) -> int:
     except (OSError, pa.ArrowException):
         return 0  # damaged: `verify` names it
     strings = [column for column in columns.columns if pa.types.is_string(column.type)]
-    hits = pa.chunked_array([pa.array([False] * columns.num_rows, pa.bool_())])
+    parts = [text for text in texts[:MOST] if len(text) >= SHORTEST]
+    hits = np.zeros(columns.num_rows, bool)
     for column in strings:
-        hits = pc.or_(hits, pc.fill_null(pc.is_in(column, pa.array(texts, pa.string())), False))
-        for text in (text for text in texts[:MOST] if len(text) >= SHORTEST):
-            hits = pc.or_(hits, pc.fill_null(pc.match_substring(column, text), False))
-    return pc.sum(hits).as_py() or 0
+        hits |= _true(compute.is_in(column, pa.array(texts, pa.string())))
+        for text in parts:
+            hits |= _true(compute.match_substring(column, text))
+    return int(hits.sum())
+
+
+def _true(marks: pa.ChunkedArray) -> Any:
+    return compute.fill_null(marks, False).to_numpy()
 
 
 def _files(home: Home) -> Iterator[Path]:

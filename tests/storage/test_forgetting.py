@@ -168,7 +168,11 @@ def test_a_worked_solution_goes_with_its_example(story: Story):
     found = forgotten(story.ledger, "example", story.ids["original"])
     assert found.counts == {"problem": 1, "example": 1}
     assert story.ledger.verify() == []
-    assert Tombstones.of(story.home).bar_problem(problem(99))
+    tombstones = Tombstones.of(story.home)
+    assert tombstones.bar_problem(problem(99, "corpus"))
+    assert not tombstones.bar_problem(problem(99)), "the question alone may be asked"
+    assert tombstones.bar_text(problem(99), "198")
+    assert not tombstones.bar_text(problem(99), "199")
 
 
 def test_what_is_forgotten_twice_is_said(story: Story):
