@@ -16,10 +16,11 @@ from storage.identity import bare
 from storage.lineage import find_checkpoint
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
+from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
 from tasks.evaluate import score
 from tasks.finetune import finetune
-from tasks.mix import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED, Judged, MixRule, collect, mix
+from tasks.mix import Judged, MixRule, collect, mix
 from tasks.pose import cells, pose
 from tasks.problems.registry import load as load_problems
 from tasks.rationalize import rationalize
@@ -116,7 +117,7 @@ class Steps:
         verdicts = self._judge(iteration, "verify", parts, attempts)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
-        gathered = Gathered(problems, _judged(SAMPLED, attempts, verdicts), _outcomes(verdicts))
+        gathered = Gathered(problems, _judged(SAMPLED, parts, attempts, verdicts), _outcomes(verdicts))
         gathered.summary = {
             "attempts": total.asked,
             "correct": total.ok,
@@ -141,7 +142,7 @@ class Steps:
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
         verdicts = self._judge(iteration, "verify rationalized", parts, attempts)
         total = accounting_of(verdicts)
-        gathered.judged += _judged(RATIONALIZED, attempts, verdicts)
+        gathered.judged += _judged(RATIONALIZED, parts, attempts, verdicts)
         gathered.summary |= {
             "attempts": gathered.summary["attempts"] + total.asked,
             "rationalized_attempts": total.asked,
@@ -156,7 +157,6 @@ class Steps:
         pool = self._history if self.config.pool == "all" else [gathered]
         share = self.config.mix.share_in(iteration)
         call = {
-            "problems": sum((one.problems for one in pool[1:]), start=pool[0].problems),
             "judged": tuple(part for one in pool for part in one.judged),
             "originals": self._originals() if share < 1 else None,
             "template": self.template,
@@ -307,10 +307,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _judged(origin: str, attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]) -> list[Judged]:
+def _judged(
+    origin: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]
+) -> list[Judged]:
     return [
-        Judged(origin, a.output.manifests["attempts"], v.output.manifests["verdicts"])
-        for a, v in zip(attempts, verdicts, strict=True)
+        Judged(origin, part, a.output.manifests["attempts"], v.output.manifests["verdicts"])
+        for part, a, v in zip(parts, attempts, verdicts, strict=True)
     ]
 
 

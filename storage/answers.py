@@ -146,6 +146,14 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Descendant:
+    """A checkpoint that has an example in its history: `depth` 0 was trained on it, 1 on what such a one wrote or from its weights."""
+
+    checkpoint_id: str
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """One link of a lineage: (kind, id) stands on (to_kind, to_id). `examples`: how many of a mix it stands for."""
 

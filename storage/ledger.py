@@ -174,7 +174,7 @@ class Ledger:
         with self._database.locked():
             with self._caught_up(checkpoint=True):
                 pass
-            snapshot.publish(self.home)
+            snapshot.publish(self.home, self._database)
         self._changed = False
         self._published_at = time.monotonic()
         self._publish_s = self._published_at - started

@@ -19,6 +19,7 @@ import duckdb
 
 from storage.answers import (
     Ancestor,
+    Descendant,
     ExampleLineage,
     Iteration,
     Link,
@@ -156,6 +157,11 @@ class Lineage:
             self._read(Link, "v_example_lineage", where, given, "mix_id, depth, kind, id, relation, to_id"),
             self._read(Use, "v_example_use", where, given, "mix_id, position, checkpoint_id"),
         )
+
+    def example_descendants(self, example_id: str) -> list[Descendant]:
+        """Every checkpoint that an example is in the history of, nearest first."""
+        given = [self._one(Example, "example", "example", example_id).example_id]
+        return self._read(Descendant, "v_example_descendant", "example_id = ?", given, "depth, checkpoint_id")
 
     def checkpoint_ancestry(self, checkpoint_id: str) -> list[Ancestor]:
         """A checkpoint and every ancestor, nearest first, each with what it was directly made from."""

@@ -25,7 +25,10 @@ from storage.records import RECORDS, Record
 R = TypeVar("R", bound=Record)
 
 ROWS_PER_SHARD = 65_536
-"""Half of a DuckDB row group: large enough to load fast, small enough to hold as Python rows."""
+"""Half of a DuckDB row group: large enough to load fast, small enough to hold in memory."""
+
+_BATCH_ROWS = 4_096
+"""Rows that are Python objects at once."""
 
 
 class Shards:
@@ -38,17 +41,17 @@ class Shards:
         return self.home.shards / table / f"{digest}.parquet"
 
     def write(self, table: str, rows: Iterable[Record], rows_per_shard: int = ROWS_PER_SHARD) -> Manifest:
-        """Stores the rows, in order, and says where: at most `rows_per_shard` of them are in memory at a time.
+        """Stores the rows, in order, and says where: at most `rows_per_shard` of them are in memory at a time, as columns.
 
         Raises StorageFull when the disk is, with nothing half-written left behind.
         """
-        stream = iter(rows)
-        digests: list[str] = []
-        total = 0
-        while batch := list(islice(stream, rows_per_shard)):
-            digests.append(self._store(table, to_columns(table, batch)))
-            total += len(batch)
-        return Manifest(table, tuple(digests), total)
+        writer = self.writer(table, rows_per_shard)
+        writer.add(rows)
+        return writer.finish()
+
+    def writer(self, table: str, rows_per_shard: int = ROWS_PER_SHARD) -> "ShardWriter":
+        """As `write`, for rows that come a few at a time; nothing is where readers look before a shard is full."""
+        return ShardWriter(self, table, rows_per_shard)
 
     def write_columns(self, table: str, columns: pa.Table, rows_per_shard: int = ROWS_PER_SHARD) -> Manifest:
         """As `write`, from columns: the way for millions of rows. Ids may be UUIDs or 16 bytes."""
@@ -62,11 +65,12 @@ class Shards:
         return list(self.iterate(manifest, record, start, stop))
 
     def iterate(self, manifest: Manifest, record: type[R], start: int = 0, stop: int | None = None) -> Iterator[R]:
-        """As `read`, one shard in memory at a time."""
+        """As `read`, one shard in memory at a time, and few of its rows as Python objects."""
         if manifest.table != record.TABLE:
             raise ValueError(f"a manifest of {manifest.table} holds no {record.__name__} rows")
         for columns in self.iterate_columns(manifest, start, stop):
-            yield from to_records(record, columns)
+            for first in range(0, columns.num_rows, _BATCH_ROWS):
+                yield from to_records(record, columns.slice(first, _BATCH_ROWS))
 
     def iterate_columns(self, manifest: Manifest, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """As `iterate`, as columns, one Arrow table a shard."""
@@ -153,3 +157,48 @@ class Shards:
             return DamagedShard(f"shard {digest} of {table} is missing; run the same command again to make it anew")
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return DamagedShard(f"shard {digest} of {table} cannot be read ({reason}); remove {path} and run again")
+
+
+class ShardWriter:
+    """Rows on their way into shards. They wait as columns, a fifth of the size of Python objects."""
+
+    def __init__(self, shards: Shards, table: str, rows_per_shard: int) -> None:
+        self._shards = shards
+        self._table = table
+        self._rows_per_shard = rows_per_shard
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._digests: list[str] = []
+        self._rows = 0
+
+    def add(self, rows: Iterable[Record]) -> None:
+        """Appends rows. Raises StorageFull when the disk is."""
+        stream = iter(rows)
+        while batch := list(islice(stream, min(_BATCH_ROWS, self._rows_per_shard - self._waiting_rows))):
+            self._append(to_columns(self._table, batch))
+
+    def add_columns(self, columns: pa.Table) -> None:
+        """As `add`, from columns; ids may be UUIDs or 16 bytes."""
+        rest = conform(self._table, columns)
+        while rest.num_rows:
+            room = self._rows_per_shard - self._waiting_rows
+            self._append(rest.slice(0, room))
+            rest = rest.slice(room)
+
+    def finish(self) -> Manifest:
+        """Stores what is waiting; where all rows are."""
+        if self._waiting:
+            self._seal()
+        return Manifest(self._table, tuple(self._digests), self._rows)
+
+    def _append(self, columns: pa.Table) -> None:
+        self._waiting.append(columns)
+        self._waiting_rows += columns.num_rows
+        self._rows += columns.num_rows
+        if self._waiting_rows == self._rows_per_shard:
+            self._seal()
+
+    def _seal(self) -> None:
+        whole = pa.concat_tables(self._waiting).combine_chunks()
+        self._waiting, self._waiting_rows = [], 0
+        self._digests.append(self._shards._store(self._table, whole))

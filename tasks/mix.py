@@ -2,32 +2,36 @@
 
 An example is the direct prompt with the completion; a rationalized attempt becomes one under its problem's direct prompt,
 so the hint is nowhere in what is trained on. The same text from two attempts is one example with two pieces of evidence.
+
+Cell by cell: one cell's rows are in memory at a time, and of those before it their ids.
 """
 
-import random
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from storage.errors import UserMistake
-from storage.identity import content_id
 from storage.manifest import Accounting, Manifest, Output
-from storage.records import Attempt, Example, ExampleEvidence, Mix, MixMember, Problem, Verdict
+from storage.records import Attempt, Example, ExampleEvidence, Problem, Verdict
 from tasks.caching import cached_task
+from tasks.composition import ORIGINAL, Candidate, Composition, capped
 from tasks.engines.protocol import FAILED
 from tasks.ingredients import template_text
 from tasks.prompts.render import completion, render
 from tasks.runtime import Runtime
 from tasks.verify import outcomes
 
-SAMPLED, RATIONALIZED, ORIGINAL, CORPUS = "sampled", "rationalized", "original", "corpus"
-GENERATED = (SAMPLED, RATIONALIZED)
+BATCH_ROWS = 5_000
+"""Problems that become examples at once, where no cell says how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Attempts with their verdicts, of one origin."""
+    """The attempts of a cell with their verdicts, of one origin, and the problems they answer."""
 
     origin: str
+    problems: Manifest
     attempts: Manifest
     verdicts: Manifest
 
@@ -46,56 +50,32 @@ class MixRule:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An example that may be trained on, with the evidence for it."""
-
-    example: Example
-    evidence: ExampleEvidence
-
-
 @cached_task("mix", template=template_text)
 def mix(
-    problems: Manifest,
-    judged: tuple[Judged, ...],
-    originals: Manifest | None,
-    template: str,
-    rule: MixRule,
-    runtime: Runtime,
+    judged: tuple[Judged, ...], originals: Manifest | None, template: str, rule: MixRule, runtime: Runtime
 ) -> Output:
     """The training set of one iteration, in training order; raises UserMistake when nothing is left to train on."""
-    problem_of = {problem.problem_id: problem for problem in runtime.shards.read(problems, Problem)}
+
+    def candidates(counts: Counter[str]) -> Iterator[list[Candidate]]:
+        for cell in judged:
+            runtime.check_cancelled()
+            yield list(_candidates(cell, template, rule.keep, counts, runtime))
+
+    # With a cap, what a later cell says again decides what of an earlier one is kept: so a first pass looks at ids only.
+    within = capped(candidates(Counter()), rule.cap_per_problem) if rule.cap_per_problem else None
+    composition = Composition(runtime.shards)
     counts: Counter[str] = Counter()
-    generated: list[Candidate] = []
-    for part in judged:
-        outcome = outcomes(runtime.shards.read(part.verdicts, Verdict))
-        for attempt in runtime.shards.read(part.attempts, Attempt):
-            passed, verdict_id = outcome[attempt.attempt_id]
-            fate = _fate(attempt, passed, rule.keep)
-            if fate == "ok":
-                example = Example.of(
-                    render(template, problem_of[attempt.problem_id]).text, completion(template, attempt.text)
-                )
-                evidence = ExampleEvidence(
-                    example.example_id, attempt.problem_id, part.origin, attempt.attempt_id, verdict_id
-                )
-                if runtime.tombstones.has("example", example.example_id):
-                    fate = "rejected"
-                else:
-                    generated.append(Candidate(example, evidence))
-            counts[fate] += 1
-    kept = _capped(_unique(generated), rule.cap_per_problem)
-    trained_on = {one.example.example_id for one in kept}
-    evidence = [one for one in generated if one.example.example_id in trained_on]
-    counts["ok"] -= (dropped := len(generated) - len(kept))
+    for rows in candidates(counts):
+        composition.offer(rows if within is None else within.those_of(rows))
+    counts["ok"] -= (dropped := counts["ok"] - composition.kept)
     counts["rejected"] += dropped
-    if not kept:
+    if not composition.kept:
         raise UserMistake(_nothing_left(counts, dropped))
-    wanted = round(len(kept) * (1 - rule.self_share) / rule.self_share) if originals else 0
-    worked = runtime.shards.read(originals, Problem)[:wanted] if originals and wanted else []
-    original = _unforgotten(documents(template, worked, ORIGINAL), runtime)
+    if originals:
+        wanted = round(composition.kept * (1 - rule.self_share) / rule.self_share)
+        _include(composition, runtime.shards.iterate(originals, Problem, stop=wanted), template, ORIGINAL, runtime)
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
-    return compose(kept + original, evidence + original, accounting, rule.seed, runtime)
+    return composition.seal(accounting, rule.seed)
 
 
 @cached_task("collect", template=template_text)
@@ -104,59 +84,52 @@ def collect(problems: Manifest, template: str, origin: str, answers_only: bool, 
 
     What a corpus says twice is trained on twice: how often something is written is part of what it teaches.
     """
-    rows = runtime.shards.read(problems, Problem)
-    candidates = _unforgotten(documents(template, rows, origin, answers_only=answers_only), runtime)
-    accounting = Accounting(asked=len(rows), ok=len(candidates), rejected=len(rows) - len(candidates))
-    return compose(candidates, candidates, accounting, seed, runtime)
+    composition = Composition(runtime.shards)
+    rows = runtime.shards.iterate(problems, Problem)
+    kept = _include(composition, rows, template, origin, runtime, answers_only=answers_only)
+    return composition.seal(Accounting(asked=problems.rows, ok=kept, rejected=problems.rows - kept), seed)
 
 
-def documents(template: str, problems: list[Problem], origin: str, *, answers_only: bool = False) -> list[Candidate]:
-    """Examples that no model wrote. A problem that carries its own hint is shown with it, as its writer wrote it."""
-    candidates: list[Candidate] = []
-    for problem in problems:
-        hinted = '"hint"' in problem.info and not answers_only
-        example = Example.of(
-            render(template, problem, hinted=hinted).text, completion(template, problem, rationale=not answers_only)
-        )
-        candidates.append(Candidate(example, ExampleEvidence(example.example_id, problem.problem_id, origin)))
-    return candidates
+def _include(
+    composition: Composition, problems: Iterable[Problem], template: str, origin: str, runtime: Runtime, *,
+    answers_only: bool = False,
+) -> int:  # fmt: skip
+    """Adds examples that no model wrote, those that were forgotten aside; how many."""
+    rest, count = iter(problems), 0
+    while batch := list(islice(rest, BATCH_ROWS)):
+        documents = [_document(template, problem, origin, answers_only) for problem in batch]
+        kept = [one for one in documents if not runtime.tombstones.has("example", one.example.example_id)]
+        composition.include(kept)
+        count += len(kept)
+    return count
 
 
-def compose(
-    members: list[Candidate], evidence: list[Candidate], accounting: Accounting, seed: int, runtime: Runtime
-) -> Output:
-    """Shuffle by seed, name by content, write."""
-    order = list(members)
-    random.Random(seed).shuffle(order)
-    mix_id = content_id("mix", members=[[one.example.example_id, one.evidence.origin, 1.0] for one in order])
-    rows = [MixMember(mix_id, place, one.example.example_id, one.evidence.origin) for place, one in enumerate(order)]
-    origins = Counter(one.evidence.origin for one in order)
-    size: Counter[str] = Counter()
-    for one in order:
-        size[one.evidence.origin] += len(one.example.completion)
-    generated = sum(origins[origin] for origin in GENERATED)
-    summary = Mix(mix_id, rows=len(order), original_rows=len(order) - generated, generated_rows=generated)
-    write = runtime.shards.write
-    return Output(
-        {
-            "examples": write("example", {one.example.example_id: one.example for one in order}.values()),
-            "evidence": write("example_evidence", dict.fromkeys(one.evidence for one in evidence)),
-            "members": write("mix_member", rows),
-            "mix": write("mix", [summary]),
-        },
-        accounting,
-        {
-            "mix_id": mix_id,
-            "rows": len(order),
-            "rows_by_origin": dict(sorted(origins.items())),
-            "self_share": generated / len(order),
-            "self_share_by_characters": sum(size[origin] for origin in GENERATED) / max(1, sum(size.values())),
-        },
-    )
+def _document(template: str, problem: Problem, origin: str, answers_only: bool) -> Candidate:
+    """A problem that carries its own hint is shown with it, as its writer wrote it."""
+    hinted = '"hint"' in problem.info and not answers_only
+    prompt = render(template, problem, hinted=hinted).text
+    example = Example.of(prompt, completion(template, problem, rationale=not answers_only))
+    return Candidate(example, ExampleEvidence(example.example_id, problem.problem_id, origin))
 
 
-def _unforgotten(candidates: list[Candidate], runtime: Runtime) -> list[Candidate]:
-    return [one for one in candidates if not runtime.tombstones.has("example", one.example.example_id)]
+def _candidates(cell: Judged, template: str, keep: str, counts: Counter[str], runtime: Runtime) -> Iterator[Candidate]:
+    """The candidates of a cell, in the attempts' order; what became of each attempt is added to `counts`."""
+    problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(cell.problems, Problem)}
+    outcome = outcomes(runtime.shards.iterate(cell.verdicts, Verdict))
+    for attempt in runtime.shards.iterate(cell.attempts, Attempt):
+        passed, verdict_id = outcome[attempt.attempt_id]
+        fate = _fate(attempt, passed, keep)
+        if fate == "ok":
+            prompt = render(template, problem_of[attempt.problem_id]).text
+            example = Example.of(prompt, completion(template, attempt.text))
+            evidence = ExampleEvidence(
+                example.example_id, attempt.problem_id, cell.origin, attempt.attempt_id, verdict_id
+            )
+            if runtime.tombstones.has("example", example.example_id):
+                fate = "rejected"
+            else:
+                yield Candidate(example, evidence)
+        counts[fate] += 1
 
 
 def _fate(attempt: Attempt, passed: bool | None, keep: str) -> str:
@@ -165,22 +138,6 @@ def _fate(attempt: Attempt, passed: bool | None, keep: str) -> str:
     if passed is None:
         return "undecided"
     return "ok" if passed or keep == "everything" else "rejected"
-
-
-def _capped(candidates: list[Candidate], cap: int) -> list[Candidate]:
-    if not cap:
-        return candidates
-    seen: Counter[str] = Counter()
-    kept: list[Candidate] = []
-    for one in candidates:
-        seen[one.evidence.problem_id] += 1
-        if seen[one.evidence.problem_id] <= cap:
-            kept.append(one)
-    return kept
-
-
-def _unique(candidates: list[Candidate]) -> list[Candidate]:
-    return list({one.example.example_id: one for one in reversed(candidates)}.values())[::-1]
 
 
 def _nothing_left(counts: Counter[str], dropped: int) -> str:

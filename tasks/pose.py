@@ -1,7 +1,12 @@
 """Pose: the problems of a split, in order, as cells that the following steps work through side by side."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from storage.errors import UserMistake
+from storage.id_tally import IdTally, id_array
 from storage.manifest import Accounting, Manifest, Output
+from storage.records import Problem
 from storage.shards import Shards
 from tasks.caching import cached_task
 from tasks.ingredients import problems_code
@@ -10,6 +15,9 @@ from tasks.runtime import Runtime
 
 CORPUS = "corpus"
 """The pseudo-split of worked examples that a set brings for pre-training."""
+
+BATCH_ROWS = 5_000
+"""Problems asked of a set at once: a million of them are never in memory together."""
 
 
 @cached_task("problems", source=problems_code)
@@ -20,25 +28,34 @@ def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtim
     cell, so that the other cells stay what they were. Raises UserMistake when the split has none there.
     """
     problem_set = load(source)
-    if split == CORPUS:
-        rows = given = problem_set.corpus(start, count)
-    else:
-        given = problem_set.take(split, start, count)
-        rows = list({problem.problem_id: problem for problem in given}.values())
-    if not rows:
+    given = 0
+
+    def taken() -> Iterator[Problem]:
+        nonlocal given
+        seen = IdTally()
+        for first in range(start, start + count, BATCH_ROWS):
+            runtime.check_cancelled()
+            wanted = min(BATCH_ROWS, start + count - first)
+            rows = problem_set.corpus(first, wanted) if split == CORPUS else problem_set.take(split, first, wanted)
+            given += len(rows)
+            earlier = seen.add(id_array([problem.problem_id for problem in rows]))
+            yield from (row for row, times in zip(rows, earlier, strict=True) if split == CORPUS or not times)
+            if len(rows) < wanted:
+                return
+
+    manifest, rest = Manifest("problem", (), 0), taken()
+    while cell := list(islice(rest, cell_rows)):
+        kept = [problem for problem in cell if not runtime.tombstones.bar_problem(problem)]
+        manifest += runtime.shards.write("problem", kept)
+    if not given:
         raise UserMistake(
             f"{source} has no {split} problems from position {start} on; ask for fewer, or name a set that has some"
         )
-    parts = [
-        [problem for problem in rows[first : first + cell_rows] if not runtime.tombstones.bar_problem(problem)]
-        for first in range(0, len(rows), cell_rows)
-    ]
-    manifest = sum((runtime.shards.write("problem", part) for part in parts), start=Manifest("problem", (), 0))
     if not manifest.rows:
         raise UserMistake(f"all {split} problems of {source} from position {start} on were forgotten; name another set")
     return Output(
         {"problems": manifest},
-        Accounting(asked=len(given), ok=manifest.rows, rejected=len(given) - manifest.rows),
+        Accounting(asked=given, ok=manifest.rows, rejected=given - manifest.rows),
         {"licence": problem_set.licence},
     )
 

@@ -1,5 +1,7 @@
 """Verify: one verdict for every attempt of a cell and every aspect that the verifier judges."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from storage.identity import digest
@@ -30,33 +32,39 @@ class Outcomes:
 @cached_task("verify", verifier=verifier_code)
 def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runtime) -> Output:
     """Verdicts in the attempts' order; one that could not be reached is undecided, never a failure."""
-    problem_of = {problem.problem_id: problem for problem in runtime.shards.read(problems, Problem)}
+    problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(problems, Problem)}
     judged_by = load(verifier)
     code = digest(verifier_code(verifier))
-    verdicts: list[Verdict] = []
-    counts = {True: 0, False: 0, None: 0, FAILED: 0}
-    rows = runtime.shards.read(attempts, Attempt)
-    for attempt in rows:
-        judgements = judge(judged_by, attempt, problem_of[attempt.problem_id])
-        verdicts += [
-            Verdict.of(
-                attempt.attempt_id,
-                verifier,
-                code,
-                one.passed,
-                aspect=one.aspect,
-                score=one.score,
-                answer=one.answer,
-                reason=one.reason,
-            )
-            for one in judgements
-        ]
-        counts[FAILED if attempt.finish_reason == FAILED else conjunction([one.passed for one in judgements])] += 1
-    return Output(
-        {"verdicts": runtime.shards.write("verdict", verdicts)},
-        Accounting(len(rows), ok=counts[True], rejected=counts[False], undecided=counts[None], failed=counts[FAILED]),
-        {"outcomes": digest([[attempt_id, passed] for attempt_id, (passed, _) in outcomes(verdicts).items()])},
-    )
+    counts: Counter[str] = Counter()
+    reached: dict[str, bool | None] = {}
+
+    def judged() -> Iterator[Verdict]:
+        for attempt in runtime.shards.iterate(attempts, Attempt):
+            judgements = judge(judged_by, attempt, problem_of[attempt.problem_id])
+            passed = reached[attempt.attempt_id] = conjunction([one.passed for one in judgements])
+            counts[_became(attempt, passed)] += 1
+            for one in judgements:
+                yield Verdict.of(
+                    attempt.attempt_id,
+                    verifier,
+                    code,
+                    one.passed,
+                    aspect=one.aspect,
+                    score=one.score,
+                    answer=one.answer,
+                    reason=one.reason,
+                )
+
+    verdicts = runtime.shards.write("verdict", judged())
+    accounting = Accounting(attempts.rows, counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
+    return Output({"verdicts": verdicts}, accounting, {"outcomes": digest([list(one) for one in reached.items()])})
+
+
+def _became(attempt: Attempt, passed: bool | None) -> str:
+    """The accounting's word for it."""
+    if attempt.finish_reason == FAILED:
+        return FAILED
+    return {True: "ok", False: "rejected", None: "undecided"}[passed]
 
 
 def conjunction(outcomes: list[bool | None]) -> bool | None:
@@ -66,7 +74,7 @@ def conjunction(outcomes: list[bool | None]) -> bool | None:
     return None if None in outcomes or not outcomes else True
 
 
-def outcomes(verdicts: list[Verdict]) -> dict[str, tuple[bool | None, str]]:
+def outcomes(verdicts: Iterable[Verdict]) -> dict[str, tuple[bool | None, str]]:
     """By attempt id: whether it passed in every aspect, and the verdict that says so (the first that decides it)."""
     by_attempt: dict[str, list[Verdict]] = {}
     for verdict in verdicts:

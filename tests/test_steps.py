@@ -153,11 +153,13 @@ def judged(runtime, problems, tmp_path):
     plain = prompts_of(runtime, asked(runtime, problems, script(tmp_path, {"*": "?"}, "none.json")))
     engine = script(tmp_path, {plain[0]: right(0), plain[1]: right(1), "*": "wrong"})
     attempts = asked(runtime, problems, engine).manifests["attempts"]
-    return Judged("sampled", attempts, verify.function(problems, attempts, "exact", runtime).manifests["verdicts"])
+    return Judged(
+        "sampled", problems, attempts, verify.function(problems, attempts, "exact", runtime).manifests["verdicts"]
+    )
 
 
 def test_only_what_passed_is_trained_on(runtime, problems, judged):
-    output = mix.function(problems, (judged,), None, "plain", MixRule(), runtime)
+    output = mix.function((judged,), None, "plain", MixRule(), runtime)
     examples = runtime.shards.read(output.manifests["examples"], Example)
     assert sorted(example.completion for example in examples) == [right(0), right(1)]
     assert output.accounting == Accounting(asked=5, ok=2, rejected=3)
@@ -167,18 +169,18 @@ def test_only_what_passed_is_trained_on(runtime, problems, judged):
 
 
 def test_without_a_filter_everything_is_trained_on(runtime, problems, judged):
-    output = mix.function(problems, (judged,), None, "plain", MixRule(keep="everything"), runtime)
+    output = mix.function((judged,), None, "plain", MixRule(keep="everything"), runtime)
     assert output.accounting == Accounting(asked=5, ok=5)
 
 
 def test_the_same_members_are_the_same_mix_whatever_the_evidence(runtime, problems, judged):
-    once = mix.function(problems, (judged,), None, "plain", MixRule(), runtime)
+    once = mix.function((judged,), None, "plain", MixRule(), runtime)
     verdicts = [
         Verdict.of(one.attempt_id, "another", "f" * 32, one.passed, answer=one.answer)
         for one in runtime.shards.read(judged.verdicts, Verdict)
     ]
-    other = Judged("sampled", judged.attempts, runtime.shards.write("verdict", verdicts))
-    again = mix.function(problems, (other,), None, "plain", MixRule(), runtime)
+    other = Judged("sampled", problems, judged.attempts, runtime.shards.write("verdict", verdicts))
+    again = mix.function((other,), None, "plain", MixRule(), runtime)
     assert again.facts["mix_id"] == once.facts["mix_id"]
     assert again.manifests["members"] == once.manifests["members"]
     assert again.manifests["evidence"] != once.manifests["evidence"]
@@ -192,7 +194,7 @@ def test_a_cap_counts_different_examples_and_leaves_no_evidence_for_the_others(r
     texts = {attempt.text for attempt in runtime.shards.read(attempts, Attempt)}
     assert texts == {right(0), f"{right(0)} ", "wrong"}
     output = mix.function(
-        problems, (Judged("sampled", attempts, verdicts),), None, "plain", MixRule(cap_per_problem=1), runtime
+        (Judged("sampled", problems, attempts, verdicts),), None, "plain", MixRule(cap_per_problem=1), runtime
     )
     (example,) = runtime.shards.read(output.manifests["examples"], Example)
     evidence = runtime.shards.read(output.manifests["evidence"], ExampleEvidence)
@@ -205,7 +207,7 @@ def test_an_empty_training_set_says_which_filter_took_everything(runtime, proble
     attempts = asked(runtime, problems, script(tmp_path, {"*": "wrong"})).manifests["attempts"]
     verdicts = verify.function(problems, attempts, "exact", runtime).manifests["verdicts"]
     with pytest.raises(UserMistake, match="of 5 attempts 5 did not pass the verifier, 0 are undecided"):
-        mix.function(problems, (Judged("sampled", attempts, verdicts),), None, "plain", MixRule(), runtime)
+        mix.function((Judged("sampled", problems, attempts, verdicts),), None, "plain", MixRule(), runtime)
 
 
 def test_answers_alone_are_the_gold_answers(runtime, problems):

@@ -15,6 +15,7 @@ from storage.home import Home
 from storage.identity import digest
 from storage.ledger import Ledger
 from storage.lineage import Lineage, find_checkpoint, stored_attempts
+from storage.snapshot import STORED
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,6 +140,27 @@ def test_an_example_is_followed_back_to_the_base_and_on_to_its_uses(told: Story,
     joined = {(link.to_kind, link.to_id) for link in links} | {("example", told.ids["mended"])}
     assert all((link.kind, link.id) in joined for link in links)
     assert {use.checkpoint_id for use in told_of.uses} == {told.ids["model 1"], told.ids["model 2"]}
+
+
+def test_a_snapshot_holds_the_rows_that_its_slow_views_would_find(told: Story, lineage: Lineage):
+    with told.ledger.writer() as ledger:
+        for view in STORED:
+            found = lineage.query(f"from {view} order by all").rows
+            assert found == ledger.execute(f"from {view} order by all").fetchall()
+            assert found
+            tables = f"select count(*) from duckdb_tables() where table_name = '{view}'"
+            assert lineage.query(tables).rows == [(1,)]
+            assert ledger.execute(f"{tables} and database_name = 'ledger'").fetchall() == [(0,)]
+
+
+def test_an_example_is_in_the_history_of_all_that_came_of_it(told: Story, lineage: Lineage):
+    """Model 2 was trained on what model 1 wrote, so what only model 1 was trained on is in its history too."""
+    base, one, two = (told.ids[name] for name in ("base", "model 1", "model 2"))
+    reached = [(found.checkpoint_id, found.depth) for found in lineage.example_descendants(told.ids["original"])]
+    assert reached == [*sorted([(base, 0), (one, 0)]), (two, 1)]
+    assert {found.depth for found in lineage.example_descendants(told.ids["direct"])} == {0}
+    with pytest.raises(UserMistake, match="no example"):
+        lineage.example_descendants("exm_ffff")
 
 
 def test_an_example_that_no_model_wrote_has_a_lineage_too(told: Story, lineage: Lineage):
