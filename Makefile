@@ -11,8 +11,8 @@ help: ## list the targets
 demo: .venv/installed ## watch a small language model teach itself addition (about four minutes on two idle cores)
 	@$(BIN)/starloop run star --preset addition-quick
 
-test: .venv/installed ## the whole test suite
-	@$(BIN)/python -m pytest
+test: .venv/installed ## the whole test suite, on two cores
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: .venv/installed ## the tests that need no training and no server
 	@$(BIN)/python -m pytest -m "not slow"

@@ -157,11 +157,11 @@ def compared(home: Home, run_id: str, facts: dict[str, Any]) -> str | None:
         and not step["run"] <= fact["tasks_run"] <= step["run"] + step["depends"]
     ]
     ran = sum(one["tasks_run"] for one in done.values())
-    seconds = planned["total"]["seconds"]
+    seconds, took = planned["total"]["seconds"], facts["wall_s"]
     expected = f"{seconds['low']:.0f}–{seconds['high']:.0f} s" if seconds else "no time"
     cells = planned["cells"]
     sentence = (
         f"planned {cells['run']} to {cells['run'] + cells['depends']} cells and {expected}; "
-        f"{ran} ran in {sum(one['seconds'] for one in done.values()):.0f} s"
+        f"{ran} ran, and it took {took:.0f} s"
     )
     return f"{sentence}; otherwise than planned: {', '.join(wrong)}" if wrong else sentence

@@ -13,13 +13,21 @@ import pytest
 
 from storage.home import Home
 from storage.lineage import Lineage
+from tasks.problems.registry import load
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"problems_per_iteration": 75, "cell_rows": 50, "rationalize_iterations": 2, "evaluation.dev_problems": 40,
-         "evaluation.test_problems": 40, "samples": 8}  # fmt: skip
+         "evaluation.test_problems": 40, "samples": 8, "engine": "scripted:tests.answers:slipping"}  # fmt: skip
 
+
+def different(count: int) -> int:
+    """Problems among the first so many; short sums come round again."""
+    return len({problem.problem_id for problem in load("addition:1-2").take("train", 0, count)})
+
+
+FEW, MANY = different(75), different(175)
 POSED = {"problems"}
 GATHERED = {"sample", "verify", "audit"}
 HINTED = {"rationalize", "verify rationalized", "audit rationalized"}
@@ -42,16 +50,16 @@ class Edit(NamedTuple):
 EDITS = [
     Edit("as it was", {}, {}, 0),
     Edit("renamed", {"name": "another", "model_name": "another-model"}, {}, 0),
-    Edit("12 samples", {"samples": 12}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, 75 * 4),
-    Edit("16 samples", {"samples": 16}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, 75 * 4),
+    Edit("12 samples", {"samples": 12}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 4),
+    Edit("16 samples", {"samples": 16}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 4),
     Edit(
         "100 more problems, on a partial tail",
         {"problems_per_iteration": 175},
         {1: POSED | EVERYTHING, 2: POSED | EVERYTHING | TESTED},
-        100 * 8,
+        (MANY - FEW) * 8,
     ),
-    Edit("temperature", {"sampling.temperature": 0.9}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, 75 * 8),
-    Edit("seed", {"seed": 1}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, 75 * 8),
+    Edit("temperature", {"sampling.temperature": 0.9}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 8),
+    Edit("seed", {"seed": 1}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 8),
     Edit("learning rate", {"training.learning_rate": 2e-4}, {1: {"fine-tune"} | LOOKED} | FROM_ANOTHER_CHECKPOINT, 0),
     Edit(
         "evaluation set",
@@ -186,7 +194,7 @@ def test_a_plan_counts_the_attempts_that_are_not_stored(edited):
         ]  # fmt: skip
         assert [(one["low"], one["high"]) for one in planned] in (
             [(edit.sampled, edit.sampled)],
-            [(8 * 75 if edit.name == "12 samples" else edit.sampled,) * 2],
+            [(FEW * 8 if edit.name == "16 samples" else edit.sampled,) * 2],
         )
 
 
