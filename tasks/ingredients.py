@@ -12,7 +12,7 @@ from tasks.verifiers import registry as verifiers
 
 
 def engine_code(ref: str) -> object:
-    return {**code_of(engines.module_of(ref)).as_json(), **files_behind(ref)}
+    return {**code_of(*engines.modules_of(ref)).as_json(), **files_behind(ref)}
 
 
 def verifier_code(ref: str) -> object:

@@ -25,6 +25,13 @@ def module_of(ref: str) -> str:
     return ENGINES[name]
 
 
+def modules_of(ref: str) -> tuple[str, ...]:
+    """The modules whose code decides what an engine writes: its own, and that of the function a script names."""
+    module, options = module_of(ref), ref.partition(":")[2]
+    scripted = module == ENGINES["scripted"] and options and not options.endswith(".json")
+    return (module, options.partition(":")[0]) if scripted else (module,)
+
+
 def open_engine(ref: str, model: Path | str | None = None) -> Engine:
     """The engine that `ref` names, with `model` (a folder or a hub name) loaded."""
     return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])
