@@ -213,7 +213,7 @@ def _attempt(intake: Intake, fields: dict[str, Any], row: dict[str, Any], taken:
     sample = taken.turn(content_id("imported", problem=problem.problem_id, prompt=text, model=identity))
     request = Attempt.request(problem.problem_id, text, identity, IMPORTED, "{}", sample, 0)
     attempt = Attempt(
-        Attempt.identity(request, fields["text"], finish), request, problem.problem_id, prompt.prompt_id, identity, IMPORTED,
+        Attempt.identity(request, IMPORTED, fields["text"], finish), request, problem.problem_id, prompt.prompt_id, identity, IMPORTED,
         "{}", sample, 0, fields["text"], finish, fields["prompt_tokens"] or 0, fields["tokens"] or 0,
     )  # fmt: skip
     return [problem, prompt, writer, attempt]

@@ -189,10 +189,10 @@ class Lineage:
         """Where the problems come from, by name."""
         return [row[0] for row in self._rows("select distinct source from problem order by 1", [])]
 
-    def attempts_by_request(self, request_ids: Iterable[str]) -> dict[str, Attempt]:
-        """The attempts already made for these requests; those that failed are left out, since they are asked again."""
-        where = "request_id in (select unnest(?::uuid[])) and finish_reason <> 'failed'"
-        rows = self._read(Attempt, "attempt", where, [list(request_ids)], "attempt_id desc")
+    def attempts_by_request(self, request_ids: Iterable[str], engine: str) -> dict[str, Attempt]:
+        """The attempts that this engine already made for these requests; those that failed are left out, and asked again."""
+        where = "request_id in (select unnest(?::uuid[])) and engine = ? and finish_reason <> 'failed'"
+        rows = self._read(Attempt, "attempt", where, [list(request_ids), engine], "attempt_id desc")
         return {attempt.request_id: attempt for attempt in rows}
 
     def count_attempts(
@@ -292,12 +292,12 @@ class Lineage:
         return [tuple(row) for row in rows]
 
 
-def stored_attempts(home: Home, request_ids: Iterable[str]) -> dict[str, Attempt]:
+def stored_attempts(home: Home, request_ids: Iterable[str], engine: str) -> dict[str, Attempt]:
     """As `Lineage.attempts_by_request`, from the snapshot as it lies there; nothing where there is none."""
     if not home.lineage_db.is_file():
         return {}
     with Lineage(home, snapshot_cursor(home)) as lineage:
-        return lineage.attempts_by_request(request_ids)
+        return lineage.attempts_by_request(request_ids, engine)
 
 
 def find_checkpoint(home: Home, text: str) -> Checkpoint:

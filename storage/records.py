@@ -123,8 +123,9 @@ class Attempt:
         )
 
     @staticmethod
-    def identity(request_id: str, text: str, finish_reason: str) -> str:
-        return content_id("attempt", request=request_id, text=text, finish_reason=finish_reason)
+    def identity(request_id: str, engine: str, text: str, finish_reason: str) -> str:
+        """`engine` is the whole name with the version of its code: the same words by another version are another attempt."""
+        return content_id("attempt", request=request_id, engine=engine, text=text, finish_reason=finish_reason)
 
 
 @dataclass(frozen=True, slots=True)

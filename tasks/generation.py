@@ -76,8 +76,7 @@ def generate(
             for one in asked
         ]
         writer = f"{engine.name}{version_of(model.engine)}"
-        stored = stored_attempts(runtime.home, ids)
-        done = {key: _response(row) for key, row in stored.items() if row.engine == writer}
+        done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids, writer).items()}
         journal = journal_of(runtime, writer, ids)
         done |= journal.finished()
         found_already(len(done))
@@ -208,7 +207,7 @@ class Journal:
 
 def _attempt(one: Asked, response: Response, model: Model, engine: str, sampling: str, seed: int) -> Attempt:
     return Attempt(
-        attempt_id=Attempt.identity(response.request_id, response.text, response.finish_reason),
+        attempt_id=Attempt.identity(response.request_id, engine, response.text, response.finish_reason),
         request_id=response.request_id,
         problem_id=one.problem.problem_id,
         prompt_id=one.prompt.prompt_id,

@@ -67,7 +67,6 @@ EDITS = [
         {0: {"dev problems"} | LOOKED, 1: LOOKED, 2: LOOKED},
         0,
     ),
-    Edit("one iteration more", {"iterations": 3}, {3: POSED | (EVERYTHING - HINTED) | TESTED}, 0),
 ]  # fmt: skip
 
 

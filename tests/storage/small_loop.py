@@ -37,7 +37,7 @@ def problem(number: int, split: str = "train") -> Problem:
 def attempt(of: Problem, text: str, checkpoint_id: str, *, hinted: bool = False, finish: str = "stop", sample: int = 0):
     prompt = Prompt.of(of.question + ("!" if hinted else ""), "direct", TEMPLATE, hinted)
     request = Attempt.request(of.problem_id, prompt.text, checkpoint_id, "scripted", "{}", sample, 0)
-    identity = Attempt.identity(request, text, finish)
+    identity = Attempt.identity(request, "scripted", text, finish)
     row = Attempt(
         identity,
         request,

@@ -171,8 +171,9 @@ def test_an_example_that_no_model_wrote_has_a_lineage_too(told: Story, lineage: 
 
 def test_stored_attempts_are_found_by_request_and_failed_ones_are_asked_again(told: Story, home: Home):
     wanted = [told.ids["request 1"], told.ids["failed request 1"], "0" * 32]
-    assert [one.attempt_id for one in stored_attempts(told.home, wanted).values()] == [told.ids["right 1"]]
-    assert stored_attempts(home, wanted) == {}
+    assert [one.attempt_id for one in stored_attempts(told.home, wanted, "scripted").values()] == [told.ids["right 1"]]
+    assert stored_attempts(told.home, wanted, "another") == {}
+    assert stored_attempts(home, wanted, "scripted") == {}
 
 
 def test_an_id_can_be_given_by_its_beginning(told: Story, lineage: Lineage):
