@@ -231,11 +231,11 @@ def test_a_wrong_aspect_decides_before_an_undecided_one():
 def test_a_file_that_a_ref_names_is_part_of_what_it_stands_for(tmp_path):
     path = tmp_path / "questions.jsonl"
     answers = tmp_path / "answers.json"
-    for code, path, ref in (
+    for code, file, ref in (
         (problems_code, path, f"jsonl:{path},question=q"),
         (engine_code, answers, f"scripted:{answers}"),
     ):
-        path.write_text("{}")
+        file.write_text("{}")
         before = code(ref)
-        path.write_text('{"q": 1}')
+        file.write_text('{"q": 1}')
         assert code(ref) != before
