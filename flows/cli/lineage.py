@@ -16,6 +16,15 @@ from storage.query import ROW_LIMIT, TIME_LIMIT_S, Answer
 CUT = 200
 """Longest text in a tree, in characters."""
 
+RELATIONS = {
+    "base": "trained from",
+    "sampled": "sampled examples by",
+    "rationalized": "rationalized examples by",
+    "rationalizes": "examples repaired from failures of",
+    "posed": "problems posed by",
+}
+"""What a checkpoint is to one that was made from it, in words."""
+
 
 def sql(
     query: str, /, *, csv_: bool = False, json_: bool = False, limit: int = ROW_LIMIT, timeout: float = TIME_LIMIT_S,
@@ -116,7 +125,8 @@ def example_tree(opened: Lineage, found: ExampleLineage) -> Any:
             )
         if source.checkpoint_id:
             writer = branch.add(Text.assemble(("written by  ", "dim"), show("ckp", source.checkpoint_id)))
-            add_ancestors(writer, opened.checkpoint_ancestry(source.checkpoint_id)[1:])
+            ancestry = opened.checkpoint_ancestry(source.checkpoint_id)
+            describe(writer, ancestry[0], {one.checkpoint_id: one for one in ancestry}, set())
     if len(found.sources) > 10:
         origin.add(Text(f"and {len(found.sources) - 10} more", style="dim"))
     uses = tree.add(Text("what it went into", style="bold"))
@@ -133,35 +143,34 @@ def checkpoint_tree(ancestors: list[Ancestor]) -> Any:
     from rich.text import Text
     from rich.tree import Tree
 
-    first, *rest = ancestors
-    tree = Tree(Text(f"checkpoint {show('ckp', first.checkpoint_id)}", style="bold"))
-    describe(tree, first)
-    add_ancestors(tree, rest)
+    tree = Tree(Text(f"checkpoint {show('ckp', ancestors[0].checkpoint_id)}", style="bold"))
+    describe(tree, ancestors[0], {one.checkpoint_id: one for one in ancestors}, set())
     return tree
 
 
-def add_ancestors(tree: Any, ancestors: list[Ancestor]) -> None:
-    """The nearest first, each below the one before."""
-    from rich.text import Text
-
-    for ancestor in ancestors:
-        tree = tree.add(Text(f"checkpoint {show('ckp', ancestor.checkpoint_id)}"))
-        describe(tree, ancestor)
-
-
-def describe(branch: Any, ancestor: Ancestor) -> None:
-    """What a checkpoint was trained on, and from what."""
+def describe(branch: Any, ancestor: Ancestor, known: dict[str, Ancestor], seen: set[str]) -> None:
+    """What a checkpoint was trained on, and below it what it was made from; what stands in the tree already is only named."""
     from rich.text import Text
 
     if ancestor.mix_id and ancestor.rows is not None:
         original = ancestor.original_rows or 0
         branch.add(Text(f"trained on mix {show('mix', ancestor.mix_id)[:12]}: {ancestor.rows:,} examples, {original:,} original",
                         style="dim"))  # fmt: skip
-    for parent in ancestor.parents:
-        count = f", {parent.examples:,} examples" if parent.examples else ""
-        branch.add(Text(f"{parent.relation}: {show('ckp', parent.parent_id)[:12]}{count}", style="dim"))
     if ancestor.source:
         branch.add(Text(f"from {ancestor.source}", style="dim"))
+    relations: dict[str, list[str]] = {}
+    for parent in ancestor.parents:
+        what = RELATIONS.get(parent.relation, parent.relation)
+        count = f"{parent.examples:,} {what}" if parent.examples else what
+        relations.setdefault(parent.parent_id, []).append(count)
+    # Those that wrote examples before the base: what they were made from leads to it as well.
+    for parent_id, made in sorted(relations.items(), key=lambda entry: RELATIONS["base"] in entry[1]):
+        below = branch.add(Text.assemble((f"{', '.join(made)}: ", "dim"), f"checkpoint {show('ckp', parent_id)}"))
+        if parent_id in known and parent_id not in seen:
+            seen.add(parent_id)
+            describe(below, known[parent_id], known, seen)
+        elif parent_id in seen:
+            below.add(Text("shown above", style="dim"))
 
 
 def shown(text: str | None) -> str:

@@ -67,7 +67,7 @@ def main() -> None:
 
     # Registered first, so called last: Prefect's threads outlive the interpreter, and DuckDB's binding then prints pages
     # about objects that were not freed.
-    atexit.register(leave, left := [0])
+    atexit.register(leave, left := [1])
     keep_quiet()
     left[0] = call()
     sys.exit(left[0])
@@ -85,6 +85,9 @@ def call() -> int:
         return fail(str(fault), 1)
     except KeyboardInterrupt:
         return fail("stopped; what was finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as asked:
         return asked.code if isinstance(asked.code, int) else 0
     return 0
