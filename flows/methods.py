@@ -6,8 +6,8 @@ from typing import Any
 
 from storage.errors import UserMistake
 
-FLOWS = {"star": "flows.star:star"}
-"""Method to its Prefect flow."""
+FLOWS = {"reverify": "flows.reverify:reverify", "star": "flows.star:star"}
+"""Method to its Prefect flow; reverify is one without a loop."""
 
 LOOPS = {"star": "flows.star:improve"}
 """Method to its loop `(loop, config)`, which a flow runs and a plan rehearses."""

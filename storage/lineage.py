@@ -9,13 +9,14 @@ hex digits; one that does not exist raises UserMistake with the nearest that do.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import duckdb
+import pyarrow as pa
 
 from storage.answers import (
     Ancestor,
@@ -83,7 +84,7 @@ class Lineage:
 
     def runs(self) -> list[Run]:
         """Every run, the latest first."""
-        return self._read(Run, "run", "true", [], "started_at desc, run_id")
+        return self.read(Run, "run", "true", [], "started_at desc, run_id")
 
     def arms(self, run_id: str) -> list[Run]:
         """A group's runs, in the order they ran; an arm that several groups have in common belongs to all of them."""
@@ -99,7 +100,7 @@ class Lineage:
 
     def steps(self, run_id: str) -> list[Step]:
         """A run's steps, in the order in which they were committed."""
-        return self._read(Step, "v_step", "run_id = ?", [_id(run_id)], "event_seq")
+        return self.read(Step, "v_step", "run_id = ?", [_id(run_id)], "event_seq")
 
     def computed(self, count: int) -> list[tuple[int, str, str]]:
         """The latest cells that were computed and not found cached, the earliest of them first: number, run's name, payload."""
@@ -108,20 +109,20 @@ class Lineage:
             "on r.run_id = (e.payload->>'run_id')::uuid where e.kind = 'step_committed' and not (e.payload->>'hit')::boolean "
             "order by e.seq desc limit ?"
         )
-        return self._rows(query, [count])[::-1]
+        return self.rows(query, [count])[::-1]
 
     def iterations(self, run_id: str) -> list[Iteration]:
         """Each finished iteration's figures; 0 is the base."""
-        return self._read(Iteration, "v_iteration", "run_id = ?", [_id(run_id)], "iteration")
+        return self.read(Iteration, "v_iteration", "run_id = ?", [_id(run_id)], "iteration")
 
     def yields(self, run_id: str) -> list[Yield]:
         """What became of each iteration's attempts, counted from the rows."""
-        return self._read(Yield, "v_yield", "run_id = ?", [_id(run_id)], "iteration")
+        return self.read(Yield, "v_yield", "run_id = ?", [_id(run_id)], "iteration")
 
     def evaluations(self, run_id: str) -> list[Scored]:
         """A run's evaluations."""
         columns = ", ".join(field.name for field in fields(Evaluation))
-        rows = self._rows(
+        rows = self.rows(
             f"select iteration, step, {columns} from v_evaluation where run_id = ? order by 1, 2", [_id(run_id)]
         )
         return [Scored(row[0], row[1], Evaluation(*row[2:])) for row in rows]
@@ -135,7 +136,7 @@ class Lineage:
         )
         return [
             Stratum(name, n, passed, undecided, accuracy if accuracy is not None or n == undecided else 0.0)
-            for name, n, passed, undecided, accuracy in self._rows(query, [_id(evaluation_id)])
+            for name, n, passed, undecided, accuracy in self.rows(query, [_id(evaluation_id)])
         ]
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
@@ -153,15 +154,15 @@ class Lineage:
         )
         return ExampleLineage(
             example,
-            self._read(Source, sources, where, given, "mix_id, attempt_id"),
-            self._read(Link, "v_example_lineage", where, given, "mix_id, depth, kind, id, relation, to_id"),
-            self._read(Use, "v_example_use", where, given, "mix_id, position, checkpoint_id"),
+            self.read(Source, sources, where, given, "mix_id, attempt_id"),
+            self.read(Link, "v_example_lineage", where, given, "mix_id, depth, kind, id, relation, to_id"),
+            self.read(Use, "v_example_use", where, given, "mix_id, position, checkpoint_id"),
         )
 
     def example_descendants(self, example_id: str) -> list[Descendant]:
         """Every checkpoint that an example is in the history of, nearest first."""
         given = [self._one(Example, "example", "example", example_id).example_id]
-        return self._read(Descendant, "v_example_descendant", "example_id = ?", given, "depth, checkpoint_id")
+        return self.read(Descendant, "v_example_descendant", "example_id = ?", given, "depth, checkpoint_id")
 
     def checkpoint_ancestry(self, checkpoint_id: str) -> list[Ancestor]:
         """A checkpoint and every ancestor, nearest first, each with what it was directly made from."""
@@ -173,26 +174,26 @@ class Lineage:
             "where n.checkpoint_id = ? order by n.depth, c.checkpoint_id"
         )
         parents: dict[str, list[Parent]] = {}
-        for child, relation, parent, examples in self._rows(
+        for child, relation, parent, examples in self.rows(
             "select distinct checkpoint_id, relation, parent_id, examples from v_checkpoint_parent order by 1, 2, 3", []
         ):
             parents.setdefault(child, []).append(Parent(relation, parent, examples))
-        return [Ancestor(*row[:8], parents=tuple(parents.get(row[0], ()))) for row in self._rows(query, [identity])]
+        return [Ancestor(*row[:8], parents=tuple(parents.get(row[0], ()))) for row in self.rows(query, [identity])]
 
     def training_set(self, checkpoint_id: str, limit: int | None = None) -> list[TrainingRow]:
         """What a checkpoint was trained on, in order."""
         identity = self.checkpoint(checkpoint_id).checkpoint_id
         order = f"position limit {int(limit)}" if limit is not None else "position"
-        return self._read(TrainingRow, "v_checkpoint_training_set", "checkpoint_id = ?", [identity], order)
+        return self.read(TrainingRow, "v_checkpoint_training_set", "checkpoint_id = ?", [identity], order)
 
     def sources(self) -> list[str]:
         """Where the problems come from, by name."""
-        return [row[0] for row in self._rows("select distinct source from problem order by 1", [])]
+        return [row[0] for row in self.rows("select distinct source from problem order by 1", [])]
 
     def attempts_by_request(self, request_ids: Iterable[str], engine: str) -> dict[str, Attempt]:
         """The attempts that this engine already made for these requests; those that failed are left out, and asked again."""
         where = "request_id in (select unnest(?::uuid[])) and engine = ? and finish_reason <> 'failed'"
-        rows = self._read(Attempt, "attempt", where, [list(request_ids), engine], "attempt_id desc")
+        rows = self.read(Attempt, "attempt", where, [list(request_ids), engine], "attempt_id desc")
         return {attempt.request_id: attempt for attempt in rows}
 
     def count_attempts(
@@ -217,7 +218,7 @@ class Lineage:
             list(problem_ids),
             list(prompt_ids),
         ]
-        return self._rows(query, given)[0][0]
+        return self.rows(query, given)[0][0]
 
     def find(self, text: str, kinds: Sequence[str] = tuple(NAMED)) -> Named:
         """What an id names, in full or as a prefix that only one has. Raises UserMistake with the nearest ids."""
@@ -243,12 +244,18 @@ class Lineage:
         """What a person asked in SQL; see `storage.query.ask`."""
         return ask(self._connection, sql, limit=limit, timeout_s=timeout_s)
 
+    def stream(self, query: str, given: list[Any], rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a query of our own as Arrow batches of at most so many; only one of them is in memory."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("use lineage")
+            yield from cursor.execute(query, given).to_arrow_reader(rows)
+
     def _starting(self, kind: str, digits: str, count: int) -> list[str]:
         if not digits or len(digits) > 32 or not all(digit in "0123456789abcdef" for digit in digits):
             return []
         column = NAMED[kind]
         query = f"select distinct {column} from {kind} where {column} between ? and ? order by 1 limit {count}"
-        return [row[0] for row in self._rows(query, [digits.ljust(32, "0"), digits.ljust(32, "f")])]
+        return [row[0] for row in self.rows(query, [digits.ljust(32, "0"), digits.ljust(32, "f")])]
 
     def _nothing(self, text: str, kinds: Sequence[str]) -> UserMistake:
         if forgotten := self._forgotten(text, kinds):
@@ -265,24 +272,25 @@ class Lineage:
             "join event e on e.kind = 'forgotten' and list_contains((e.payload->'tombstones'->'shards')::varchar[], "
             "replace(m.digest::varchar, '-', '')) where t.tombstone_id = ? and t.kind in (select unnest(?))"
         )
-        for kind, at, reason in self._rows(query, [_id(text), list(kinds)]) if _is_id(text) else []:
+        for kind, at, reason in self.rows(query, [_id(text), list(kinds)]) if _is_id(text) else []:
             return UserMistake(f"the {kind} {text!r} was forgotten on {at:%Y-%m-%d}: {reason}")
         return None
 
     def _one(self, record: type[R], table: str, kind: str, identity: str) -> R:
-        rows = self._read(record, table, f"{NAMED[kind]} = ?", [_id(identity)], NAMED[kind]) if _is_id(identity) else []
+        rows = self.read(record, table, f"{NAMED[kind]} = ?", [_id(identity)], NAMED[kind]) if _is_id(identity) else []
         if not rows:
             raise self._nothing(identity, [kind])
         return rows[0]
 
-    def _read(self, record: type[R], source: str, where: str, given: list[Any], order: str) -> list[R]:
+    def read(self, record: type[R], source: str, where: str, given: list[Any], order: str) -> list[R]:
         """The rows of a view or table as records: the record's fields are the columns."""
         names = ", ".join(field.name for field in fields(record))  # type: ignore[arg-type]
         return [
-            record(*row) for row in self._rows(f"select {names} from {source} where {where} order by {order}", given)
+            record(*row) for row in self.rows(f"select {names} from {source} where {where} order by {order}", given)
         ]
 
-    def _rows(self, query: str, given: list[Any]) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, given: list[Any]) -> list[tuple[Any, ...]]:
+        """The rows of a query of our own: ids as 32 hex digits, times UTC, JSON parsed. A person's goes through `query`."""
         cursor = self._connection.execute(query, given)
         json_columns = [place for place, column in enumerate(cursor.description or ()) if str(column[1]) == "JSON"]
         rows = [[_plain(value) for value in row] for row in cursor.fetchall()]

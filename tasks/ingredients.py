@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.identity import digest_bytes
+from storage.identity import digest, digest_bytes
 from tasks.code_digest import code_of
 from tasks.engines import registry as engines
 from tasks.problems import registry as problem_sets
@@ -17,6 +17,11 @@ def engine_code(ref: str) -> object:
 
 def verifier_code(ref: str) -> object:
     return code_of(verifiers.module_of(ref)).as_json()
+
+
+def verifier_digest(ref: str) -> str:
+    """What tells one version of a verifier from the next, in its verdicts and in `name@digest`."""
+    return digest(verifier_code(ref))
 
 
 def problems_code(ref: str) -> object:

@@ -9,7 +9,7 @@ from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED
-from tasks.ingredients import verifier_code
+from tasks.ingredients import verifier_code, verifier_digest
 from tasks.runtime import Runtime
 from tasks.verifiers.judging import judge
 from tasks.verifiers.registry import load
@@ -34,7 +34,7 @@ def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runti
     """Verdicts in the attempts' order; one that could not be reached is undecided, never a failure."""
     problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(problems, Problem)}
     judged_by = load(verifier)
-    code = digest(verifier_code(verifier))
+    code = verifier_digest(verifier)
     counts: Counter[str] = Counter()
     reached: dict[str, bool | None] = {}
 

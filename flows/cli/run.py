@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,26 +78,39 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 def carry_out(method: str, preset: str | None, settings: dict[str, Any], home: Home, console: Console) -> list[str]:
     """Start what the run needs, run the flow, and give back the run ids. Raises what the flow raised."""
+
+    def request() -> Any:
+        from flows.request import REQUESTS
+
+        given = {"preset": preset, "home": str(home.root), "overrides": nested(settings)}
+        return REQUESTS[method].model_validate(given)
+
+    return on_server(method, request, home, console, also=" and the training process")
+
+
+def on_server(flow: str, request: Callable[[], Any], home: Home, console: Console, also: str = "") -> Any:
+    """Run a flow on Prefect's server, drawn in the terminal; what it returns. Raises what it raised.
+
+    `request` is called while the server starts, since what makes one takes its time to import.
+    """
     from flows.server import server
 
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     prefect_server = server(home.logs / "prefect-server.log")
     prefect_server.start()
-    console.print(f"[dim]starting: Prefect's server ({prefect_server.url}) and the training process[/dim]")
+    console.print(f"[dim]starting: Prefect's server ({prefect_server.url}){also}[/dim]")
     try:
         from flows.cli.console import ConsoleListener
         from flows.methods import flow_of
-        from flows.request import REQUESTS, listener
+        from flows.request import listener
 
-        request = REQUESTS[method].model_validate(
-            {"preset": preset, "home": str(home.root), "overrides": nested(settings)}
-        )
+        asked = request()
         prefect_server.wait()
         with ConsoleListener(console) as told:
             token = listener.set(told)
             try:
-                return flow_of(method)(request)
+                return flow_of(flow)(asked)
             finally:
                 listener.reset(token)
     except (ConnectionError, OSError) as error:
