@@ -248,7 +248,8 @@ class Lineage:
         """The rows of a query of our own as Arrow batches of at most so many; only one of them is in memory."""
         with self._connection.cursor() as cursor:
             cursor.execute("use lineage")
-            yield from cursor.execute(query, given).to_arrow_reader(rows)
+            reader: pa.RecordBatchReader = cursor.execute(query, given).to_arrow_reader(rows)
+            yield from reader
 
     def _starting(self, kind: str, digits: str, count: int) -> list[str]:
         if not digits or len(digits) > 32 or not all(digit in "0123456789abcdef" for digit in digits):

@@ -74,7 +74,7 @@ def asked(home: Path, query: str):
 
 
 def test_unchanged_code_finds_every_verdict_cached(checked):
-    home, code, call = checked
+    _, code, call = checked
     code.write_text(FIRST)
     found = reverified(call)
     assert found["cells"] == found["cells_cached"] > 0

@@ -49,7 +49,13 @@ def test_a_flip_reaches_its_example_mix_checkpoint_and_what_was_made_from_that(s
     with opened(story) as lineage:
         (flip,) = flips(lineage, run_id)
         stood = consequences(lineage, run_id)
-    assert (flip.attempt_id, flip.was, flip.now, flip.text, flip.now_reason) == (right, True, False, "2", "looked at again")
+    assert (flip.attempt_id, flip.was, flip.now, flip.text, flip.now_reason) == (
+        right,
+        True,
+        False,
+        "2",
+        "looked at again",
+    )
     assert flip.was_version.startswith("sums@")
     assert flip.now_version == f"sums@{STRICTER[:8]}"
     assert {(one.example_id, one.mix_id, one.checkpoint_id) for one in stood.examples} == {
@@ -106,7 +112,9 @@ def test_other_evidence_for_the_same_example_is_counted(story: Story):
 def test_evaluated_items_and_promotions_are_tainted_too(story: Story):
     scored = story.ids["evaluation 1"]
     with story.ledger.writer() as connection:
-        query = "select attempt_id from evaluation_item join verdict using (attempt_id) where evaluation_id = ? and passed"
+        query = (
+            "select attempt_id from evaluation_item join verdict using (attempt_id) where evaluation_id = ? and passed"
+        )
         (answered,) = connection.execute(query, [scored]).fetchone() or (None,)
     assert answered is not None
     story.ledger.record("promoted", {"run_id": story.run_id, "checkpoint_id": story.ids["model 1"]})
@@ -126,7 +134,9 @@ def test_a_version_selects_stored_verdicts(story: Story):
         said = lineage.query(
             f"select passed, newest from v_verdict_history where version = 'sums@{STRICTER[:8]}' and attempt_id = '{right}'"
         ).rows
-        counts = lineage.query("select version, passed, failed, undecided, newest from v_verifier_version order by last_seq").rows
+        counts = lineage.query(
+            "select version, passed, failed, undecided, newest from v_verifier_version order by last_seq"
+        ).rows
     assert said == [(False, True)]
     assert [row[1:] for row in counts] == [(6, 2, 6, False), (5, 3, 6, True)]
 
