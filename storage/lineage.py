@@ -248,7 +248,7 @@ class Lineage:
         """The rows of a query of our own as Arrow batches of at most so many; only one of them is in memory."""
         with self._connection.cursor() as cursor:
             cursor.execute("use lineage")
-            reader: pa.RecordBatchReader = cursor.execute(query, given).to_arrow_reader(rows)
+            reader: pa.RecordBatchReader = cursor.sql(query, params=given).to_arrow_reader(rows)
             yield from reader
 
     def _starting(self, kind: str, digits: str, count: int) -> list[str]:

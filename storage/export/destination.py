@@ -54,7 +54,11 @@ def new_folder(path: Path, force: bool) -> Iterator[Path]:
 
 def required(module: str, package: str) -> None:
     """Raises UserMistake with the command that installs `package`, unless its `module` can be imported."""
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module)
+    except ImportError:
+        found = None
+    if found is None:
         raise UserMistake(
             f"this export needs {package.partition('[')[0]}, which is not installed; pip install '{package}'"
         )

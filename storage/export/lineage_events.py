@@ -15,10 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from storage.answers import Step
 from storage.columns import schema
 from storage.export.destination import new_file, required
-from storage.export.exchanged import StepShard, read_by, shards_of, written_by
+from storage.export.exchanged import StepShard, Things, exchanged
 from storage.lineage import Lineage
 
 NAMESPACE = "starloop"
@@ -53,7 +52,7 @@ def events(lineage: Lineage, run_id: str) -> Iterator[Any]:
     set_producer(PRODUCER)
     run = lineage.run(run_id)
     steps = lineage.steps(run_id)
-    shards = shards_of(lineage, run_id)
+    things = exchanged(lineage, run_id, steps)
     engine = processing_engine_run.ProcessingEngineRunFacet(version=_version(), name="starloop")
     job = Job(NAMESPACE, run.method, {"jobType": _job_type(job_type_job, "DAG")})
     about: dict[str, Any] = {"processing_engine": engine, "starloop_run": starloop_facets.run(run)}
@@ -65,8 +64,7 @@ def events(lineage: Lineage, run_id: str) -> Iterator[Any]:
         facets = {"parent": parent, "processing_engine": engine, "starloop_step": starloop_facets.step(step)}
         one = OpenLineageRun(_uuid(step.step_id), facets)
         task = Job(NAMESPACE, f"{run.method}.{step.step}", {"jobType": _job_type(job_type_job, "TASK")})
-        mine = shards.get(step.step_id, [])
-        inputs, outputs = _inputs(step, mine), _outputs(step, mine)
+        inputs, outputs = _inputs(things[step.step_id].read), _outputs(things[step.step_id].written)
         begun = step.committed_at - timedelta(seconds=step.startup_s + step.work_s)
         for state, when, written in ((RunState.START, begun, []), (RunState.COMPLETE, step.committed_at, outputs)):
             event = RunEvent(
@@ -90,18 +88,18 @@ def events(lineage: Lineage, run_id: str) -> Iterator[Any]:
     )  # fmt: skip
 
 
-def _inputs(step: Step, shards: list[StepShard]) -> list[Any]:
+def _inputs(read: Things) -> list[Any]:
     from openlineage.client.event_v2 import InputDataset
 
-    return [InputDataset(NAMESPACE, name, facets=_described(shard)) for name, shard in read_by(step, shards).items()]
+    return [InputDataset(NAMESPACE, name, facets=_described(shard)) for name, shard in read.items()]
 
 
-def _outputs(step: Step, shards: list[StepShard]) -> list[Any]:
+def _outputs(written: Things) -> list[Any]:
     from openlineage.client.event_v2 import OutputDataset
 
     return [
         OutputDataset(NAMESPACE, name, facets=_described(shard), outputFacets=_counted(shard))
-        for name, shard in written_by(step, shards).items()
+        for name, shard in written.items()
     ]
 
 

@@ -6,7 +6,6 @@ that set's examples. Content is written once, so of several steps with the same 
 step that found its result in the cache is told as an activity that used its inputs, with `starloop:cached`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from storage.answers import Run, Step
 from storage.errors import UserMistake
 from storage.export.destination import new_file, required
-from storage.export.exchanged import StepShard, read_by, shards_of, written_by
+from storage.export.exchanged import Exchanged, StepShard, exchanged
 from storage.identity import digest, show
 from storage.judged import version_of
 from storage.lineage import Lineage
@@ -49,22 +48,28 @@ def provenance(lineage: Lineage, identity: str) -> Any:
 
 @dataclass(slots=True)
 class _Gathered:
-    """Steps with their runs and shards, in the order in which they were committed."""
+    """Steps with their runs and what they read and wrote, in the order in which they were committed."""
 
     runs: dict[str, Run] = field(default_factory=dict)
     steps: list[tuple[Run, Step]] = field(default_factory=list)
-    shards: dict[str, list[StepShard]] = field(default_factory=dict)
+    things: dict[str, Exchanged] = field(default_factory=dict)
 
-    def add(self, run: Run, steps: Iterable[Step], shards: dict[str, list[StepShard]]) -> None:
+    def add(self, lineage: Lineage, run: Run) -> None:
+        """All of a run."""
+        steps = lineage.steps(run.run_id)
         self.runs[run.run_id] = run
-        for step in steps:
-            self.steps.append((run, step))
-            self.shards[step.step_id] = shards.get(step.step_id, [])
+        self.steps += [(run, step) for step in steps]
+        self.things |= exchanged(lineage, run.run_id, steps)
+
+    def only(self, wanted: set[str]) -> "_Gathered":
+        """These steps, and the runs that they are of."""
+        steps = sorted((one for one in self.steps if one[1].step_id in wanted), key=lambda one: one[1].committed_at)
+        return _Gathered({run.run_id: run for run, _ in steps}, steps, self.things)
 
 
 def _of_run(lineage: Lineage, run_id: str) -> _Gathered:
     gathered = _Gathered()
-    gathered.add(lineage.run(run_id), lineage.steps(run_id), shards_of(lineage, run_id))
+    gathered.add(lineage, lineage.run(run_id))
     return gathered
 
 
@@ -72,22 +77,17 @@ def _of_checkpoint(lineage: Lineage, checkpoint_id: str) -> _Gathered:
     """Back from the step that made it, through whatever wrote what that step read, as far as it goes."""
     whole = _Gathered()
     for run in sorted(lineage.runs(), key=lambda one: (one.started_at, one.run_id)):
-        whole.add(run, lineage.steps(run.run_id), shards_of(lineage, run.run_id))
+        whole.add(lineage, run)
     makers = _makers(whole)
     if f"checkpoint/{checkpoint_id}" not in makers:
         raise UserMistake(f"{show('ckp', checkpoint_id)} was not made by a step here, so it has no provenance")
-    by_id = {step.step_id: (run, step) for run, step in whole.steps}
     waiting, wanted = [f"checkpoint/{checkpoint_id}"], set[str]()
     while waiting:
         step_id = makers.get(waiting.pop())
-        if step_id is None or step_id in wanted:
-            continue
-        wanted.add(step_id)
-        waiting += read_by(by_id[step_id][1], whole.shards[step_id])
-    gathered = _Gathered()
-    for run, step in sorted((by_id[step_id] for step_id in wanted), key=lambda one: one[1].committed_at):
-        gathered.add(run, [step], whole.shards)
-    return gathered
+        if step_id is not None and step_id not in wanted:
+            wanted.add(step_id)
+            waiting += whole.things[step_id].read
+    return whole.only(wanted)
 
 
 def _makers(gathered: _Gathered) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _makers(gathered: _Gathered) -> dict[str, str]:
     for hits in (False, True):
         for _, step in sorted(gathered.steps, key=lambda one: one[1].committed_at):
             if step.hit is hits:
-                for thing in written_by(step, gathered.shards[step.step_id]):
+                for thing in gathered.things[step.step_id].written:
                     makers.setdefault(thing, step.step_id)
     return makers
 
@@ -122,11 +122,11 @@ class _Document:
             self._document.activity(f"starloop:run/{run.run_id}", run.started_at, run.finished_at, about)
             self._document.wasAssociatedWith(f"starloop:run/{run.run_id}", "starloop:agent/starloop")
         for run, step in self._gathered.steps:
-            self._step(run, step, self._gathered.shards[step.step_id])
+            self._step(run, step, self._gathered.things[step.step_id])
         self._derivations()
         return self._document
 
-    def _step(self, run: Run, step: Step, shards: list[StepShard]) -> None:
+    def _step(self, run: Run, step: Step, things: Exchanged) -> None:
         from datetime import timedelta
 
         name = f"starloop:step/{step.step_id}"
@@ -139,9 +139,9 @@ class _Document:
         self._document.activity(name, begun, step.committed_at, about)
         self._document.wasInformedBy(name, f"starloop:run/{run.run_id}")
         self._document.wasAssociatedWith(name, self._who(step))
-        for thing, shard in read_by(step, shards).items():
+        for thing, shard in things.read.items():
             self._document.used(name, self._entity(thing, shard))
-        for thing, shard in written_by(step, shards).items():
+        for thing, shard in things.written.items():
             entity = self._entity(thing, shard)
             if self._makers.get(thing) == step.step_id:
                 self._document.wasGeneratedBy(entity, name, step.committed_at)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import UserMistake
 from storage.export.destination import new_file, new_folder
+from storage.home import temporary_beside
 from storage.identity import show
 from storage.lineage import Lineage
 
@@ -148,16 +149,17 @@ def _lines(lineage: Lineage, mixes: list[_Mix], to: Path, force: bool) -> int:
 
 def _folder(lineage: Lineage, mixes: list[_Mix], to: Path, force: bool) -> int:
     """What `datasets.load_from_disk` opens; the rows pass through one Arrow file, memory-mapped."""
+    stream, rows = temporary_beside(to), 0
     with new_folder(to, force) as temporary:
         from datasets import Dataset, disable_progress_bars
 
-        stream = temporary / "rows.arrow"
-        rows = 0
-        with pa.OSFile(str(stream), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as out:
-            for batch in _batches(lineage, mixes):
-                out.write_batch(batch)
-                rows += batch.num_rows
-        disable_progress_bars()
-        Dataset.from_file(str(stream)).save_to_disk(str(temporary))
-        stream.unlink()
+        try:
+            with pa.OSFile(str(stream), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as out:
+                for batch in _batches(lineage, mixes):
+                    out.write_batch(batch)
+                    rows += batch.num_rows
+            disable_progress_bars()
+            Dataset.from_file(str(stream)).save_to_disk(str(temporary))
+        finally:
+            stream.unlink(missing_ok=True)
     return rows
