@@ -70,7 +70,13 @@ def _done(arm: Arm) -> int:
 def _lead(best: Arm, final: Score | None, done: int, arms: int) -> str:
     if final is None:
         return "Nothing has been measured yet: the base has not been evaluated."
-    what = f"of {final.n:,} held-out {final.split} problems answered correctly"
+    groups = sum(value is not None for value in final.strata.values())
+    problems = f"{final.n:,} held-out {final.split} problems"
+    what = (
+        f"of {problems} answered correctly"
+        if groups < 2
+        else f"accuracy on {problems}, the mean over {groups} groups that count equally"
+    )
     who = f", by the best of {arms} arms ({plain(best.run.name)})" if arms > 1 else ""
     if not best.final_test and done == 0:
         return f"{what} by the base{who}. No iteration of self-training has finished yet."

@@ -178,7 +178,7 @@ def test_the_candidate_answers_through_mlflow(small_run, monkeypatch):
 
     home, status, _ = small_run
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-    pipeline = mlflow.transformers.load_model("models:/addition-star@candidate")
+    pipeline = mlflow.transformers.load_model("models:/addition-smoke@candidate")
     answer = pipeline("00002+00003=", max_new_tokens=40, do_sample=False)[0]["generated_text"]
     with Lineage.open(Home(home)) as lineage:
         greedy = rows(

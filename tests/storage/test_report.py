@@ -272,7 +272,8 @@ def test_a_run_under_way_is_told_on_dev(ledger: Ledger, home: Home):
     text = Page(render_report(home, run_id)).text
     assert "40.0 % → 60.0 %" in text
     assert (
-        "of 500 held-out dev problems answered correctly, before and after 2 iterations of self-training so far" in text
+        "accuracy on 500 held-out dev problems, the mean over 2 groups that count equally, before and after 2 iterations of "
+        "self-training so far" in text
     )
     assert "+20.0 points; the intervals do not overlap." in text
     assert "of 4 wanted" in text
