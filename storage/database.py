@@ -25,6 +25,11 @@ STORAGE_VERSION = "v1.2.0"
 
 LOCK_WAIT_S = 60.0
 
+WRITER_MEMORY = "400MB"
+"""What DuckDB may hold in the process of a flow; a larger step's rows go through it in pieces."""
+
+_GATHERED = 100
+
 LOG_BYTES = 256 * 2**10
 """Attaching replays the log at some 40 ms a MiB, and a checkpoint costs about 30 ms: beyond this it is the cheaper."""
 
@@ -48,7 +53,8 @@ class Database:
     def attached(self, path: Path | None = None, *, checkpoint: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection whose default database is the ledger (or `path`), migrated; the caller holds the lock.
 
-        `checkpoint`: everything is in the file itself, and nothing in a log beside it, once it is closed.
+        `checkpoint`: everything is in the file itself, and nothing in a log beside it, once it is closed. Then also what
+        many small commits left in small pieces is gathered; at every commit that would write each row several times.
         """
         file = path or self.home.ledger_db
         connection = self._connection()
@@ -58,6 +64,8 @@ class Database:
                 migrate(connection, file)
                 yield connection
                 if checkpoint or _size(log_of(file)) > LOG_BYTES:
+                    with suppress(duckdb.CatalogException):  # DuckDB 1.5 has no such setting, and gathers every time
+                        connection.execute(f"set max_vacuum_tasks = {_GATHERED if checkpoint else 0}")
                     connection.execute("checkpoint")
             finally:
                 connection.execute("use memory")
@@ -76,6 +84,7 @@ class Database:
         with self._threads:
             if self._instance is None:
                 instance = new_instance()
+                instance.execute(f"set memory_limit = '{WRITER_MEMORY}'")
                 instance.execute(f"set temp_directory = '{_quoted(self.home.root / 'tmp')}'")
                 with suppress(duckdb.CatalogException):  # before DuckDB 2.0 every detach checkpoints: slower, as right
                     instance.execute("set checkpoint_on_detach = 'DISABLED'")

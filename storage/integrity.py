@@ -14,7 +14,7 @@ import duckdb
 from storage.checkpoints import checkpoint_fault
 from storage.errors import DamagedShard, StorageFault
 from storage.events import FORGOTTEN, Events
-from storage.replay import IDENTIFIED, KEYS
+from storage.ingest import IDENTIFIED, KEYS
 from storage.results import results
 from storage.shards import Shards
 from storage.tombstones import ROWS

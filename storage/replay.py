@@ -6,39 +6,18 @@ What was erased since is left out from the start: an erasure is no change to the
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 
-from storage.columns import id_bytes, schema
 from storage.erasures import ErasureAhead, Erasures, erased_by, is_erasure
-from storage.errors import DamagedShard
 from storage.events import COLLECTED, FORGOTTEN, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
 from storage.identity import canonical_json
+from storage.ingest import Named, take_in
 from storage.manifest import Manifest
-from storage.records import RECORDS
 from storage.shards import Shards
 
-KEYS: dict[str, tuple[str, ...]] = {
-    "derivation": ("child_id", "parent_id", "role"),
-    "mix_member": ("mix_id", "position"),
-    "evaluation_item": ("evaluation_id", "attempt_id"),
-    "example_evidence": ("evidence_id",),
-} | {
-    table: (f"{table}_id",)
-    for table in RECORDS
-    if table not in ("derivation", "mix_member", "evaluation_item", "example_evidence")
-}
-"""What makes a row of each content table the same row."""
-
-IDENTIFIED = frozenset(table for table, key in KEYS.items() if len(key) == 1)
-"""The tables whose rows have an id of their own, and so stand in `member`."""
-
-_BATCH_BYTES = 128 * 2**20
 _BATCH_EVENTS = 1000
 _BATCH_ROWS = 500_000
 
@@ -62,16 +41,25 @@ def replay(
         if not anew and any(map(is_erasure, batch)):
             raise ErasureAhead
         known = known or erasures()
-        connection.execute("begin")
         try:
-            _Ingest(connection, shards, known).run(batch)
-            _apply(connection, batch, known)
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
+            _take_in(connection, shards, batch, known, trust=not anew)
+        except duckdb.Error:  # a file changed after this process wrote it: this time each is read and digested first
+            _take_in(connection, shards, batch, known, trust=False)
         last = batch[-1].seq
     return last
+
+
+def _take_in(
+    connection: duckdb.DuckDBPyConnection, shards: Shards, batch: list[Event], erasures: Erasures, *, trust: bool
+) -> None:
+    connection.execute("begin")
+    try:
+        take_in(connection, shards, _named(batch, erasures), trust=trust)
+        _apply(connection, batch, erasures)
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
 
 
 def manifests(payload: Mapping[str, Any]) -> Iterator[tuple[str, str, Manifest]]:
@@ -99,92 +87,22 @@ def _batches(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield batch
 
 
-@dataclass(slots=True)
-class _Ingest:
-    """Takes the rows of shards that are not known yet into the content tables."""
+def _named(events: Iterable[Event], erasures: Erasures) -> list[Named]:
+    """The shards that events name, as they are now."""
+    return [
+        Named(manifest.table, digest)
+        for event in events
+        for manifest in _manifests_of(event, erasures)
+        for _, digest in erasures.places(manifest, event.seq)
+    ]
 
-    connection: duckdb.DuckDBPyConnection
-    shards: Shards
-    erasures: Erasures
-    waiting: dict[str, list[tuple[str, pa.Table]]] = field(default_factory=dict)
-    waiting_bytes: int = 0
 
-    def run(self, events: list[Event]) -> None:
-        named = [
-            (manifest.table, digest)
-            for event in events
-            for manifest in self._named(event)
-            for _, digest in self.erasures.places(manifest, event.seq)
-        ]
-        for table, digest in self._unknown(named):
-            try:
-                columns = self.shards.verified(digest, table)
-            except DamagedShard:
-                continue
-            self.waiting.setdefault(table, []).append((digest, columns))
-            self.waiting_bytes += columns.nbytes
-            if self.waiting_bytes > _BATCH_BYTES:
-                self._flush()
-        self._flush()
-
-    def _named(self, event: Event) -> list[Manifest]:
-        if event.kind == FORGOTTEN:
-            return [_manifest(event.payload["tombstones"])]
-        if event.kind != STEP_COMMITTED or self.erasures.drops(event):
-            return []
-        return [manifest for _, _, manifest in manifests(event.payload)]
-
-    def _unknown(self, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        distinct = list(dict.fromkeys(named))
-        if not distinct:
-            return []
-        query = "select digest from shard where digest in (select unnest(?::uuid[]))"
-        known = {row[0].hex for row in self.connection.execute(query, [[digest for _, digest in distinct]]).fetchall()}
-        return [(table, digest) for table, digest in distinct if digest not in known]
-
-    def _flush(self) -> None:
-        if not self.waiting:
-            return
-        for table, parts in self.waiting.items():
-            self._insert_rows(table, pa.concat_tables([columns for _, columns in parts]))
-        self._insert_members()
-        _insert(self.connection, "shard", [
-            {"digest": digest, "table_name": table, "rows": columns.num_rows}
-            for table, parts in self.waiting.items() for digest, columns in parts
-        ])  # fmt: skip
-        self.connection.unregister("incoming")
-        self.waiting.clear()
-        self.waiting_bytes = 0
-
-    def _insert_rows(self, table: str, rows: pa.Table) -> None:
-        """The anti-join looks at the narrow key only, so that no text is hashed; the first of equals stays."""
-        key = KEYS[table]
-        self.connection.register("incoming", rows.append_column("place", pa.array(np.arange(rows.num_rows))))
-        same = " and ".join(f"known.{column} = fresh.{column}" for column in key)
-        query = (
-            f"select min(place) as place from incoming fresh "
-            f"where not exists (select 1 from {table} known where {same}) group by {', '.join(key)}"
-        )
-        places = self.connection.execute(query).fetchnumpy()["place"]
-        if len(places) == 0:
-            return
-        if len(places) < rows.num_rows:
-            self.connection.register("incoming", rows.take(pa.array(np.sort(places))))
-        columns = ", ".join(schema(table).names)
-        self.connection.execute(f"insert into {table} ({columns}) select {columns} from incoming")
-
-    def _insert_members(self) -> None:
-        parts = [
-            pa.table({
-                "digest": id_bytes([digest], "digest").take(pa.array(np.zeros(columns.num_rows, np.int32))),
-                "row": np.arange(columns.num_rows, dtype=np.int32),
-                "id": columns.column(KEYS[table][0]),
-            })
-            for table, parts in self.waiting.items() if table in IDENTIFIED for digest, columns in parts
-        ]  # fmt: skip
-        if parts:
-            self.connection.register("incoming", pa.concat_tables(parts))
-            self.connection.execute("insert into member (digest, row, id) select digest, row, id from incoming")
+def _manifests_of(event: Event, erasures: Erasures) -> list[Manifest]:
+    if event.kind == FORGOTTEN:
+        return [_manifest(event.payload["tombstones"])]
+    if event.kind != STEP_COMMITTED or erasures.drops(event):
+        return []
+    return [manifest for _, _, manifest in manifests(event.payload)]
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event], erasures: Erasures) -> None:

@@ -30,6 +30,10 @@ ROWS_PER_SHARD = 65_536
 _BATCH_ROWS = 4_096
 """Rows that are Python objects at once."""
 
+_WRITTEN = 20_000
+_written: dict[Path, tuple[int, int, int] | None] = {}
+"""The latest files that this process wrote, with what tells each of them from a later one of that name."""
+
 
 class Shards:
     """The shards of one home."""
@@ -118,6 +122,11 @@ class Shards:
         """Raises DamagedShard unless the shard is there and its rows have its digest."""
         self.verified(digest, table)
 
+    def own(self, digest: str, table: str) -> bool:
+        """Whether this process wrote the shard, and its file is still the one that it wrote; no row is read."""
+        path = self.path(table, digest)
+        return (state := _state(path)) is not None and _written.get(path) == state
+
     def paths(self, manifest: Manifest) -> list[Path]:
         """The files of a manifest, in order; for processes that read Parquet themselves."""
         return [self.path(manifest.table, digest) for digest in manifest.shards]
@@ -136,6 +145,9 @@ class Shards:
         pq.write_table(columns, sink, compression="zstd", write_statistics=False, write_page_checksum=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, memoryview(sink.getvalue()))
+        _written[path] = _state(path)
+        while len(_written) > _WRITTEN:
+            _written.pop(next(iter(_written)), None)
         return digest
 
     def _intact(self, table: str, digest: str) -> bool:
@@ -202,3 +214,11 @@ class ShardWriter:
         whole = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._waiting_rows = [], 0
         self._digests.append(self._shards._store(self._table, whole))
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -139,6 +139,56 @@ def test_a_shard_that_was_lost_is_named_and_taken_in_when_it_is_back(shards: Sha
     assert ledger.verify() == []
 
 
+@pytest.mark.parametrize("how", ["bytes", "cut"])
+def test_a_shard_that_changes_after_it_was_written_is_left_out_and_named(shards: Shards, ledger: Ledger, how: str):
+    """This process does not read again what it wrote; but it notices that a file is not the one that it wrote."""
+    run_id = ledger.start_run("r", "star", None, {})
+    good, bad = (shards.write("example", [Example.of(text, "b" * 5000)]) for text in ("good", "bad"))
+    path = shards.path("example", bad.shards[0])
+    assert shards.own(bad.shards[0], "example")
+    data = path.read_bytes()
+    if how == "bytes":
+        path.write_bytes(data[:100] + b"?" + data[101:])
+    else:
+        path.write_bytes(data[:-10])
+    assert not shards.own(bad.shards[0], "example")
+    ledger.commit_steps([step(run_id, "mix", {"good": good, "bad": bad})])
+    assert count(ledger, "example") == 1
+    assert any(bad.shards[0] in sentence for sentence in ledger.verify())
+
+
+def test_a_shard_that_is_damaged_behind_the_back_of_its_writer_undoes_nothing(shards: Shards, ledger: Ledger):
+    """The size and time of the file are as they were: DuckDB stumbles over it, and then every shard is digested."""
+    run_id = ledger.start_run("r", "star", None, {})
+    good, bad = (shards.write("example", [Example.of(text, "b" * 5000)]) for text in ("good", "bad"))
+    path = shards.path("example", bad.shards[0])
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(b"\xff" * 4)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert shards.own(bad.shards[0], "example")
+    ledger.commit_steps([step(run_id, "mix", {"good": good, "bad": bad})])
+    assert (count(ledger, "example"), count(ledger, "step"), count(ledger, "shard")) == (1, 1, 1)
+
+
+def test_rows_that_come_again_in_other_shards_are_taken_in_once(shards: Shards, ledger: Ledger):
+    """The first of equals stays, within a shard, across the shards of a step, and across steps; order is kept."""
+    run_id = ledger.start_run("r", "star", None, {})
+    rows = [Example.of("p", str(n)) for n in range(6)]
+    first = shards.write("example", [rows[3], rows[1], rows[3]])
+    second = shards.write("example", [rows[1], rows[5], rows[0]])
+    ledger.commit_steps([step(run_id, "one", {"a": first, "b": second})])
+    ledger.commit_steps([step(run_id, "two", {"a": shards.write("example", rows)})])
+    with ledger.writer() as connection:
+        found = [row[0] for row in connection.execute("select completion from example").fetchall()]
+        places = connection.execute("select m.row, e.completion from member m join example e on e.example_id = m.id "
+                                    "where m.digest = ? order by 1", [first.shards[0]]).fetchall()  # fmt: skip
+    assert found == ["3", "1", "5", "0", "2", "4"]
+    assert places == [(0, "3"), (1, "1"), (2, "3")]
+    assert ledger.verify() == []
+
+
 def test_verify_names_what_is_wrong(home: Home, ledger: Ledger):
     tell(home, ledger)
     with ledger.writer() as connection:
@@ -172,10 +222,10 @@ sys.path.insert(0, "tests/storage")
 from small_loop import tell
 
 class Dying(Shards):
-    def verified(self, digest, table=None):
+    def own(self, digest, table):
         if len(list(self.home.events.iterdir())) > 4:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().verified(digest, table)
+        return super().own(digest, table)
 
 ledger = Ledger(Home.open(Path(sys.argv[1])))
 ledger.shards = Dying(ledger.home)
