@@ -3,7 +3,8 @@
 A module is reduced to a normal form of its syntax: no comments, no docstrings, no positions, no formatting, and nothing
 in which Python 3.11 to 3.14 print the same tree differently. A root module counts together with everything it
 imports, at any depth, from the packages that hold implementations; registries are tables of names and never
-count. The third-party packages which that code imports are returned with their versions.
+count. A module that lies in a project of the user's (not where libraries are installed) counts as well. Installed packages
+which that code imports are returned with their versions.
 
     >>> code_of("tasks.verifiers.sums").libraries
     {}
@@ -19,9 +20,12 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from storage.errors import UserMistake
 
 COUNTED = ("tasks.engines", "tasks.problems", "tasks.prompts", "tasks.training", "tasks.verifiers")
 """Packages whose modules decide results. Storage, caching, tracking, processes and the command line never do."""
@@ -48,11 +52,12 @@ class Code:
 
 
 def code_of(*roots: str) -> Code:
-    """The code reached from these modules. A root outside starloop counts with its own top-level package.
+    """The code reached from these modules. A root outside starloop counts with its own top-level package, installed or not.
 
-    Raises ModuleNotFoundError when a root does not exist; an import that cannot be found counts as a library that is absent.
+    Raises UserMistake for a root that has no Python source, since a change of it could not be seen; an import that cannot be
+    found counts as a library that is absent.
     """
-    own = tuple({root.split(".")[0] for root in roots} - OURS)
+    own = {root.split(".")[0] for root in roots} - OURS
     modules: dict[str, str] = {}
     libraries: dict[str, str] = {}
     waiting = list(roots)
@@ -62,13 +67,18 @@ def code_of(*roots: str) -> Code:
             continue
         path = source_path(name)
         if path is None:
-            raise ModuleNotFoundError(f"no Python source for module {name!r}")
+            raise UserMistake(
+                f"there is no Python source for module {name!r}, so nobody could tell when its code changes; "
+                "name a module that is written in Python"
+            )
         syntax = _read(path, path.stat().st_mtime_ns)
         modules[name] = syntax.digest
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported in syntax.imports:
             target = _absolute(imported, package)
             top = target.split(".")[0]
+            if top not in OURS and (top in own or _is_own(top)):
+                own.add(top)
             if found := _module_in(target, own):
                 waiting.append(found)
             elif top not in sys.stdlib_module_names and top not in OURS and top not in own:
@@ -129,8 +139,11 @@ def _absolute(imported: str, package: str) -> str:
     return ".".join([*parts[: len(parts) - level + 1], imported.lstrip(".")])
 
 
-def _module_in(dotted: str, own: tuple[str, ...]) -> str | None:
-    """The module that a dotted import names, if its code counts; nothing outside these packages is looked up or imported."""
+def _module_in(dotted: str, own: set[str]) -> str | None:
+    """The module that a dotted import names, if its code counts; nothing outside these packages is looked up or imported.
+
+    What is no module of a package is a name in it: `from mypackage import rule` reads `mypackage/__init__.py`.
+    """
     if dotted.split(".")[0] not in own and not dotted.startswith((*COUNTED, *SHARED)):
         return None
     candidate = dotted
@@ -138,7 +151,7 @@ def _module_in(dotted: str, own: tuple[str, ...]) -> str | None:
         path = source_path(candidate)
         if path is not None:
             counts = candidate.split(".")[0] in own or _counts(candidate)
-            return candidate if counts and (path.name != "__init__.py" or candidate == dotted) else None
+            return candidate if counts else None
         candidate = candidate.rpartition(".")[0]
     return None
 
@@ -146,6 +159,26 @@ def _module_in(dotted: str, own: tuple[str, ...]) -> str | None:
 def _counts(module: str) -> bool:
     counted = module in SHARED or module.startswith(tuple(f"{package}." for package in COUNTED))
     return counted and not module.endswith(".registry")
+
+
+@functools.cache
+def _is_own(top_level: str) -> bool:
+    """Whether an imported package or module is part of somebody's project: its source is not where libraries are installed."""
+    if top_level in sys.stdlib_module_names:
+        return False
+    try:
+        spec = importlib.util.find_spec(top_level)
+    except (ImportError, ValueError):
+        return False
+    places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    sources = [Path(place).resolve() for place in places if place and Path(place).exists()]
+    return bool(sources) and not any(_installed(source) for source in sources)
+
+
+def _installed(source: Path) -> bool:
+    places = (sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))
+    named = {"site-packages", "dist-packages"} & set(source.parts)
+    return bool(named) or any(source.is_relative_to(Path(place).resolve()) for place in places)
 
 
 @functools.cache

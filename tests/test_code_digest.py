@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import UserMistake
 from tasks.code_digest import code_of, normal_form, source_path
 
 BEFORE = '''
@@ -83,5 +84,55 @@ def test_finding_code_imports_none_of_it():
 
 
 def test_an_unknown_module_is_named():
-    with pytest.raises(ModuleNotFoundError, match=r"nowhere\.checks"):
+    with pytest.raises(UserMistake, match=r"no Python source for module .nowhere\.checks"):
         code_of("nowhere.checks")
+
+
+def test_a_module_without_python_source_is_refused():
+    with pytest.raises(
+        UserMistake, match=r"no Python source for module 'math'.*name a module that is written in Python"
+    ):
+        code_of("math")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project's modules under names that no other test uses, and how to change one."""
+    mark = f"m{abs(hash(str(tmp_path)))}"
+
+    def write(**modules: str):
+        for name, text in modules.items():
+            path = tmp_path / f"{mark}_{name.replace('__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text.replace("@", f"{mark}_"))
+        return mark
+
+    monkeypatch.syspath_prepend(tmp_path)
+    return write
+
+
+def test_a_name_from_a_packages_init_counts(project):
+    mark = project(pack__init="", checks="from @pack import rule\ndef verify(t, p):\n    return rule(t)\n")
+    init = Path(source_path(f"{mark}_checks") or "").parent / f"{mark}_pack" / "__init__.py"
+    init.write_text("def rule(t):\n    return True\n")
+    before = code_of(f"{mark}_checks")
+    assert f"{mark}_pack" in before.modules
+    init.write_text("def rule(t):\n    return False\n")
+    assert code_of(f"{mark}_checks") != before
+
+
+def test_a_module_beside_a_single_file_counts(project):
+    mark = project(
+        checks="import @rules\ndef verify(t, p):\n    return @rules.rule(t)\n", rules="import json\nLIMIT = 1\n"
+    )
+    before = code_of(f"{mark}_checks")
+    assert set(before.modules) == {f"{mark}_checks", f"{mark}_rules"}
+    project(rules="import json\nLIMIT = 2\n")
+    assert code_of(f"{mark}_checks") != before
+
+
+def test_an_installed_library_counts_by_its_version(project):
+    mark = project(checks="import yaml\nimport numpy\n")
+    code = code_of(f"{mark}_checks")
+    assert set(code.modules) == {f"{mark}_checks"}
+    assert {"PyYAML", "numpy"} <= set(code.libraries) or {"pyyaml", "numpy"} <= set(code.libraries)
