@@ -45,7 +45,7 @@ VERSIONS_TAG = "mlflow.modelVersions"
 BATCH = 100
 """MLflow takes at most this many parameters or tags in one call."""
 
-STATES = {"completed": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+STATES = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED", "cancelled": "KILLED"}
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -200,7 +200,7 @@ class Teller:
         for key in tags.keys() - version.tags.keys():
             self.client.set_model_version_tag(asked.model_name, version.version, key, tags[key])
         self.link(parent, asked, int(version.version))
-        if not self.outbox.registered_later(name, self.to, asked.model_name, asked.alias):
+        if asked.alias and not self.outbox.registered_later(name, self.to, asked.model_name, asked.alias):
             self.client.set_registered_model_alias(asked.model_name, asked.alias, version.version)
         return {
             "checkpoint_id": asked.checkpoint_id,

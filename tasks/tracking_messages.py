@@ -66,7 +66,7 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A checkpoint to be a version of `model_name`, under `alias`. `evidence` becomes the version's tags.
+    """A checkpoint to be a version of `model_name`, under `alias` if it has one. `evidence` becomes the version's tags.
 
     `kind`: full or adapter; an adapter names the folder of its base, whose weights are never copied.
     """
@@ -81,7 +81,7 @@ class Registration:
     model_name: str
     at: datetime
     started_at: datetime | None = None
-    alias: str = "candidate"
+    alias: str | None = "candidate"
     evidence: Mapping[str, object] = field(default_factory=dict)
     kind: str = "full"
     base_folder: Path | None = None
@@ -99,7 +99,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a loop. `state`: completed, failed or cancelled; `metrics` stand on the parent at step `iteration`."""
+    """The end of a loop. `state`: completed, stopped (at a limit), failed or cancelled; `metrics` stand on the parent at step `iteration`."""
 
     KIND: ClassVar[str] = "finish"
     SUBJECT: ClassVar[tuple[str, ...]] = ("loop_id",)

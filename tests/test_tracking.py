@@ -435,3 +435,14 @@ def test_a_child_process_writes_what_came_of_it(home: Path) -> None:
     outcome = run(spec)
     assert outcome["delivered"] == 1
     assert json.loads((home / "told.json").read_text()) == json.loads(json.dumps(outcome))
+
+
+def test_a_run_that_reached_its_limit_was_killed_and_not_broken(home: Path) -> None:
+    tell(home, a_loop(), Finish("loop1", "stopped", minutes(5)))
+    assert rows(home, "select status from runs where name = 'star addition'") == [("KILLED",)]
+
+
+def test_a_registration_without_an_alias_moves_none(home: Path) -> None:
+    tell(home, a_loop(), a_registration(home, 1), a_registration(home, 2, alias=None))
+    assert results(home).versions == {("addition", "ckp1"): 1, ("addition", "ckp2"): 2}
+    assert rows(home, "select alias, version from registered_model_aliases") == [("candidate", 1)]
