@@ -93,13 +93,13 @@ def overhead(home: Home, first_s: float) -> list[Row]:
 
 def training(home: Home, processes: Processes, folder: Path) -> Row:
     """Tokens per second of the base's pre-training, through our process and through a bare SFTTrainer."""
-    manifests = corpus(home)
+    rows = corpus(home)
     ours: list[float] = []
     reference: list[float] = []
     recipe = Recipe(steps=100, batch_size=64, learning_rate=1e-3, warmup_steps=10, max_length=64)
     for turn in range(PAIRS):
         spec = TrainingSpec(
-            base=str(base_folder(home)), examples=paths(home, manifests[0]), members=paths(home, manifests[1]), recipe=recipe,
+            base=str(base_folder(home)), examples=paths(home, rows.examples), members=paths(home, rows.members), recipe=recipe,
             seed=turn, out=str(folder / f"out-{turn}"), work=str(folder / f"work-{turn}"), threads=2,
         )  # fmt: skip
         path = spec.write(folder / f"spec-{turn}.json")
@@ -110,7 +110,7 @@ def training(home: Home, processes: Processes, folder: Path) -> Row:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         reference.append(json.loads(done.stdout.splitlines()[-1])["tokens_per_second"])
-    return Row("fine-tuning, tokens/s", *compared(ours, reference), "≥ 0.95")
+    return compared("fine-tuning, tokens/s", ours, reference, "≥ 0.95")
 
 
 def sampling(home: Home, processes: Processes, folder: Path) -> list[Row]:
@@ -139,20 +139,16 @@ def sampling(home: Home, processes: Processes, folder: Path) -> list[Row]:
             reference.append(sum(map(len, plain["texts"])) / plain["seconds"])
             same = sum(texts[r.request_id] == text for r, text in zip(requests, plain["texts"], strict=True))
     return [
-        Row(
-            "sampling, characters/s (one thread, batch of the reference 256)",
-            *compared(ours, reference),
-            "≥ 1.0, aim 2",
-        ),
+        compared("sampling, characters/s (one thread, batch of the reference 256)", ours, reference, "≥ 1.0, aim 2"),
         Row("greedy texts equal to generate's", f"{same} of {len(prompts)}", "", f"{same / len(prompts):.2%}", "100 %"),
     ]
 
 
-def compared(ours: list[float], reference: list[float]) -> tuple[str, str, str]:
+def compared(what: str, ours: list[float], reference: list[float], wanted: str) -> Row:
     """Medians, and the median ratio with the range of the pairs."""
     ratios = [a / b for a, b in zip(ours, reference, strict=True)]
     spread = f"{statistics.median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
-    return f"{statistics.median(ours):,.0f}", f"{statistics.median(reference):,.0f}", spread
+    return Row(what, f"{statistics.median(ours):,.0f}", f"{statistics.median(reference):,.0f}", spread, wanted)
 
 
 def base_folder(home: Home) -> Path:
@@ -162,12 +158,23 @@ def base_folder(home: Home) -> Path:
         return home.checkpoints / str(lineage.iterations(run.run_id)[0].checkpoint_id)
 
 
-def corpus(home: Home) -> tuple[Manifest, Manifest]:
-    """Examples and members of the base's corpus mix, from the event of that step."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A training set as a trainer reads it."""
+
+    examples: Manifest
+    members: Manifest
+
+
+def corpus(home: Home) -> Rows:
+    """The base's corpus mix, from the event of that step."""
     query = "select payload from event where kind = 'step_committed' and payload->>'name' = 'corpus mix' limit 1"
     with Lineage.open(home) as lineage:
         outputs = json.loads(lineage.query(query).rows[0][0])["outputs"]
-    return tuple(Manifest(m["table"], tuple(m["shards"]), m["rows"]) for m in (outputs["examples"], outputs["members"]))  # type: ignore[return-value]
+    examples, members = (
+        Manifest(one["table"], tuple(one["shards"]), one["rows"]) for one in (outputs["examples"], outputs["members"])
+    )
+    return Rows(examples, members)
 
 
 def paths(home: Home, manifest: Manifest) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ instead; so an emoji that is joined from several falls into its parts.
 """
 
 import unicodedata
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -28,10 +29,8 @@ _CUT = Markup('<span class="cut">{}</span>')
 def visible(text: object, limit: int = LONGEST) -> Markup:
     """A text to be read, with a note of its length where it is cut."""
     whole = "" if text is None else str(text)
-    head, note, tail = _cut(whole, limit)
-    if not note:
-        return _shown(head)
-    return _shown(head) + _CUT.format(note) + _shown(tail)
+    part = _cut(whole, limit)
+    return _shown(part.head) if not part.note else _shown(part.head) + _CUT.format(part.note) + _shown(part.tail)
 
 
 def plain(text: object, limit: int = 60) -> str:
@@ -43,17 +42,27 @@ def plain(text: object, limit: int = 60) -> str:
     )
 
 
-def _cut(text: str, limit: int) -> tuple[str, str, str]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is shown of a text; an empty `note` says that it is all in `head`."""
+
+    head: str
+    note: str = ""
+    tail: str = ""
+
+
+def _cut(text: str, limit: int) -> _Part:
     if len(text) > limit:
         head, tail = text[: limit * 2 // 3], text[len(text) - limit // 3 :]
         left_out = len(text) - len(head) - len(tail)
-        return _lines(head), f" … {left_out:,} of {len(text):,} characters are not shown … ", _lines(tail, last=True)
+        note = f" … {left_out:,} of {len(text):,} characters are not shown … "
+        return _Part(_lines(head), note, _lines(tail, last=True))
     lines = text.split("\n")
     if len(lines) > MOST_LINES:
         half = MOST_LINES // 2
         note = f"\n… {len(lines) - 2 * half:,} of {len(lines):,} lines are not shown …\n"
-        return "\n".join(lines[:half]), note, "\n".join(lines[-half:])
-    return text, "", ""
+        return _Part("\n".join(lines[:half]), note, "\n".join(lines[-half:]))
+    return _Part(text)
 
 
 def _lines(text: str, last: bool = False) -> str:
