@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import duckdb
 
-from storage.errors import StorageFault, StorageFull
+from storage.errors import StorageBusy, StorageFault, StorageFull
 from storage.home import Home, writing
 
 STORAGE_VERSION = "v1.2.0"
@@ -85,7 +86,7 @@ class Database:
             if self._instance is None:
                 instance = new_instance()
                 instance.execute(f"set memory_limit = '{WRITER_MEMORY}'")
-                instance.execute(f"set temp_directory = '{_quoted(self.home.root / 'tmp')}'")
+                instance.execute(f"set temp_directory = '{_quoted(self.home.tmp)}'")
                 with suppress(duckdb.CatalogException):  # before DuckDB 2.0 every detach checkpoints: slower, as right
                     instance.execute("set checkpoint_on_detach = 'DISABLED'")
                 self._instance = instance
@@ -122,9 +123,8 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     connection.execute("begin")
     try:
         for number in range(version + 1, newest + 1):
-            name, text = steps[number]
-            connection.execute(text)
-            connection.execute("insert into schema_version values (?, ?, '')", [number, name])
+            connection.execute(steps[number].text)
+            connection.execute("insert into schema_version values (?, ?, '')", [number, steps[number].name])
         for statement in view_statements():
             connection.execute(statement)
         connection.execute("update schema_version set views = ?", [wanted])
@@ -147,16 +147,24 @@ def check_version(connection: duckdb.DuckDBPyConnection, table: str, file: Path)
     return version, views
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One file of SQL: its name without the ending, which begins with its number, and its text."""
+
+    name: str
+    text: str
+
+
 @cache
-def migrations() -> dict[int, tuple[str, str]]:
-    """Number to name and SQL of every migration."""
-    return {int(name.split("_")[0]): (name, text) for name, text in _sql("migrations")}
+def migrations() -> dict[int, Script]:
+    """Every migration by its number."""
+    return {int(script.name.split("_")[0]): script for script in _scripts("migrations")}
 
 
 @cache
 def view_statements() -> list[str]:
     """The views' SQL, in the order in which they build on each other."""
-    return [text for _, text in _sql("views")]
+    return [script.text for script in _scripts("views")]
 
 
 @cache
@@ -182,12 +190,15 @@ def database_fault(error: duckdb.Error, file: Path) -> StorageFault:
 
 
 @contextmanager
-def held(lock: Path, wait_s: float) -> Iterator[None]:
-    """Holds a lock file, waiting at most `wait_s`; the system lets it go when the process ends, however it ends."""
+def held(lock: Path, wait_s: float, what: str = "the ledger") -> Iterator[None]:
+    """Holds a lock file, against processes and threads; the system lets it go when the process ends, however it ends.
+
+    Waits at most `wait_s`, then raises StorageBusy, whose sentence names `what` is held and by whom.
+    """
     with writing(lock):
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _wait(descriptor, lock, wait_s)
+        _wait(descriptor, lock, wait_s, what)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -195,7 +206,7 @@ def held(lock: Path, wait_s: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, lock: Path, wait_s: float) -> None:
+def _wait(descriptor: int, lock: Path, wait_s: float, what: str) -> None:
     deadline = time.monotonic() + wait_s
     pause = 0.002
     while True:
@@ -204,8 +215,8 @@ def _wait(descriptor: int, lock: Path, wait_s: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-                raise StorageFault(
-                    f"the ledger has been busy for {wait_s:.0f} s, held through {lock} by process {holder}; "
+                raise StorageBusy(
+                    f"{what} has been busy for {wait_s:.0f} s, held through {lock} by process {holder}; "
                     "wait for that process or end it, then run the same command again"
                 ) from None
             time.sleep(pause)
@@ -214,9 +225,11 @@ def _wait(descriptor: int, lock: Path, wait_s: float) -> None:
             return
 
 
-def _sql(folder: str) -> list[tuple[str, str]]:
+def _scripts(folder: str) -> list[Script]:
     files = [entry for entry in (resources.files("storage") / "sql" / folder).iterdir() if entry.name.endswith(".sql")]
-    return [(file.name.removesuffix(".sql"), file.read_text("utf-8")) for file in sorted(files, key=lambda f: f.name)]
+    return [
+        Script(file.name.removesuffix(".sql"), file.read_text("utf-8")) for file in sorted(files, key=lambda f: f.name)
+    ]
 
 
 def _size(file: Path) -> int:

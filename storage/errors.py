@@ -4,6 +4,7 @@ StarloopError
   UserMistake          an argument, key, ref or file that does not fit; nothing has been done
   StorageFault         the home cannot be written or read
     StorageFull        no space left; nothing half-written is ever read
+    StorageBusy        another process or thread holds what is needed
     DamagedShard       a shard whose content is not what its name says
   AccountingError      a step that lost or invented rows; its successor does not start
   EngineFault          an engine or its process failed; a resume asks only for what is missing
@@ -26,6 +27,10 @@ class StorageFault(StarloopError):
 
 class StorageFull(StorageFault):
     """The disk is full; what was being written has been removed."""
+
+
+class StorageBusy(StorageFault):
+    """What is needed is held by somebody else, for longer than was to be waited."""
 
 
 class DamagedShard(StorageFault):

@@ -4,7 +4,10 @@
       ledger.duckdb  lineage.duckdb     the writer's database, and the snapshot that people read
       shards/<table>/<digest>.parquet   rows, named by their content
       events/000000000042.json          decisions, in order
-      checkpoints/ results/ journals/ trainings/ logs/ reports/ mlflow.db mlartifacts/
+      checkpoints/ results/             models, and the records of finished tasks
+      journals/ trainings/ tmp/         work under way
+      outbox/ mlflow.db mlartifacts/    what MLflow is to be told, and its store
+      logs/ reports/
 
 `shards` and `events` are the memory; both databases can be made again from them.
 """
@@ -30,13 +33,29 @@ class Home:
     root: Path
 
     @classmethod
+    def at(cls, path: Path | None = None) -> Self:
+        """The home at `path`, else at STARLOOP_HOME, else ./.starloop; nothing is made, and it may not be there."""
+        return cls(Path(path or os.environ.get("STARLOOP_HOME") or ".starloop").expanduser().absolute())
+
+    @classmethod
+    def existing(cls, path: Path | None = None) -> Self:
+        """As `at`, for those who only read: raises UserMistake where no home is. One that cannot be written will do."""
+        home = cls.at(path)
+        if not home.events.is_dir():
+            raise UserMistake(
+                f"there is no home at {home.root}: nothing has run there; name the right one with --home or STARLOOP_HOME, "
+                "or start a run, which makes it"
+            )
+        return home
+
+    @classmethod
     def open(cls, path: Path | None = None) -> Self:
         """The home at `path`, else at STARLOOP_HOME, else ./.starloop; made if it is not there.
 
         Raises UserMistake if it cannot be made or written.
         """
-        root = Path(path or os.environ.get("STARLOOP_HOME") or ".starloop").expanduser().absolute()
-        home = cls(root)
+        home = cls.at(path)
+        root = home.root
         try:
             for folder in (root, home.shards, home.events, home.checkpoints, home.results, home.journals, home.logs):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +70,10 @@ class Home:
                 f"the home {root} cannot be written ({reason}); give another folder with STARLOOP_HOME"
             ) from error
         return home
+
+    @property
+    def writable(self) -> bool:
+        return os.access(self.root, os.W_OK)
 
     @property
     def ledger_db(self) -> Path:
@@ -91,6 +114,15 @@ class Home:
     @property
     def trainings(self) -> Path:
         return self.root / "trainings"
+
+    @property
+    def tmp(self) -> Path:
+        """Where DuckDB puts what does not fit into memory."""
+        return self.root / "tmp"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
 
     @property
     def logs(self) -> Path:
@@ -138,7 +170,12 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Makes the names in a folder as durable as the files under them."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Brings what was written to a file, by whomever, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -63,9 +63,10 @@ class Lineage:
     def open(cls, home: Home, *, fresh: bool = False) -> Self:
         """The snapshot of a home; made first where there is none, or one of an older starloop.
 
-        `fresh`: also where events have come since, for a person who asks once; a flow's own `publish` does for others.
+        `fresh`: also where events have come since, for a person who asks once; a flow's own `publish` does for others. Of a
+        home that cannot be written, the snapshot that is there.
         """
-        if not _current(home, fresh):
+        if not _current(home, fresh) and (home.writable or not _current(home, False)):
             ledger = Ledger(home)
             try:
                 ledger.publish(force=True)

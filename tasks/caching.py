@@ -35,6 +35,7 @@ from storage.home import Home, atomic_write
 from storage.identity import canonical_json, digest, show
 from storage.manifest import Accounting, Manifest, Output
 from storage.shards import Shards
+from tasks.checkpoints import missing
 from tasks.code_digest import code_of
 from tasks.runtime import Runtime
 
@@ -342,9 +343,11 @@ class RecordStorage(WritableFileSystem):
         for manifest in record.output.manifests.values():
             if not shards.exists(manifest):
                 raise self._dropped(key, f"a shard of its {manifest.table} rows is gone")
-        checkpoint = record.output.facts.get("checkpoint_id")
-        if isinstance(checkpoint, str) and not (home.checkpoints / checkpoint).is_dir():
-            raise self._dropped(key, f"its checkpoint {show('ckp', checkpoint)} is gone")
+        facts = record.output.facts
+        checkpoint, names = facts.get("checkpoint_id"), facts.get("files")
+        recorded = [str(name) for name in names] if isinstance(names, list) else []
+        if isinstance(checkpoint, str) and (gone := missing(home.checkpoints / checkpoint, recorded)):
+            raise self._dropped(key, f"{gone[0]} of its checkpoint {show('ckp', checkpoint)} is gone")
         return record
 
     def _dropped(self, key: str, why: str) -> StorageFault:

@@ -6,18 +6,27 @@ examples: a verifier that changed without changing an outcome retrains nothing.
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from storage.database import held
+from storage.errors import StorageBusy
+from storage.home import atomic_write, writing
 from storage.identity import canonical_json, digest
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Checkpoint, Training
-from storage.weights import weights_digest
 from tasks.caching import cached_task, startup_took
+from tasks.checkpoints import is_whole, keep, names_in
 from tasks.ingredients import trainer_code
 from tasks.runtime import Runtime
 from tasks.training.embedded import Architecture
 from tasks.training.recipe import Recipe
 from tasks.training.spec import TrainingResult, TrainingSpec
+
+LOOK_EVERY_S = 1.0
+"""Seconds between two looks at whether the run was stopped, while another process trains the same."""
 
 
 @cached_task("fine-tune", recipe=trainer_code)
@@ -34,45 +43,42 @@ def finetune(
     """Trains on the mix and keeps the checkpoint; without a base, fresh weights of `architecture` from `seed`.
 
     Raises TrainingFault when the preflight finds nothing to learn or the process fails; what it had saved is resumed from.
+    Two runs that come to the same training do it once: the second waits and takes what the first made.
     """
     settings = canonical_json(
         {"recipe": recipe.canonical(), "architecture": architecture and architecture_json(architecture)}
     )
     code = digest(trainer_code(recipe))
     training_id = Training.identity(base_checkpoint_id, mix_id, settings, seed, code)
-    work = runtime.home.root / "trainings" / training_id
-    spec = TrainingSpec(
-        base=str(runtime.home.checkpoints / base_checkpoint_id) if base_checkpoint_id else None,
-        examples=shard_paths(examples, runtime),
-        members=shard_paths(members, runtime),
-        recipe=recipe,
-        seed=seed,
-        out=str(work / "model"),
-        work=str(work / "trainer"),
-        threads=runtime.threads,
-        architecture=architecture,
-    )
-    path = spec.write(work / "spec.json")
-    runtime.engines.close()
-    result = TrainingResult.of(
-        runtime.processes.call(
-            "tasks.training.sft:run",
-            str(path),
-            log=runtime.home.logs / f"training-{training_id}.log",
-            threads=runtime.threads,
-            progress=lambda report: runtime.progress.advance("fine-tune", int(report["step"]), int(report["steps"])),
-        )
-    )
+    with alone(training_id, runtime):
+        result = finished(training_id, base_checkpoint_id, runtime)
+        if result is None:
+            work = runtime.home.trainings / training_id
+            spec = TrainingSpec(
+                base=str(runtime.home.checkpoints / base_checkpoint_id) if base_checkpoint_id else None,
+                examples=shard_paths(examples, runtime),
+                members=shard_paths(members, runtime),
+                recipe=recipe,
+                seed=seed,
+                out=str(work / "model"),
+                work=str(work / "trainer"),
+                threads=runtime.threads,
+                architecture=architecture,
+            )
+            result = train(spec, training_id, runtime)
+            place = runtime.home.checkpoints / checkpoint_of(result, base_checkpoint_id)
+            keep(Path(spec.out), place, result.files)
+            atomic_write(record_of(training_id, runtime), json.dumps(result.plain()).encode())
+            shutil.rmtree(work, ignore_errors=True)
     startup_took(result.startup_s)
     checkpoint = Checkpoint(
-        checkpoint_id=Checkpoint.identity(result.files, base_checkpoint_id if result.kind == "adapter" else None),
+        checkpoint_id=checkpoint_of(result, base_checkpoint_id),
         kind=result.kind,
         weights_digest=result.weights_digest,
         files=canonical_json(result.files),
         parent_id=base_checkpoint_id,
         training_id=training_id,
     )
-    keep(work / "model", runtime.home.checkpoints / checkpoint.checkpoint_id)
     training = Training(
         training_id,
         base_checkpoint_id,
@@ -86,7 +92,8 @@ def finetune(
         result.tokens_trained,
         result.final_loss,
     )
-    output = Output(
+    place = runtime.home.checkpoints / checkpoint.checkpoint_id
+    return Output(
         {
             "training": runtime.shards.write("training", [training]),
             "checkpoint": runtime.shards.write("checkpoint", [checkpoint]),
@@ -96,6 +103,7 @@ def finetune(
             "checkpoint_id": checkpoint.checkpoint_id,
             "weights_digest": result.weights_digest,
             "kind": result.kind,
+            "files": names_in(place),
             "training_id": training_id,
             "steps": result.steps,
             "rows_seen": result.rows_seen,
@@ -107,8 +115,6 @@ def finetune(
             "trainable_parameters": result.trainable_parameters,
         },
     )
-    shutil.rmtree(work, ignore_errors=True)
-    return output
 
 
 def shard_paths(manifest: Manifest, runtime: Runtime) -> tuple[str, ...]:
@@ -121,11 +127,51 @@ def architecture_json(architecture: Architecture) -> dict[str, object]:
     return json.loads(canonical_json({name: getattr(architecture, name) for name in architecture.__slots__}))
 
 
-def keep(made: Path, place: Path) -> None:
-    """Move a finished checkpoint to the place its content names; the same content twice is one folder."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.exists():
-        made.rename(place)
-    elif weights_digest(place) != weights_digest(made):
-        shutil.rmtree(place)
-        made.rename(place)
+@contextmanager
+def alone(training_id: str, runtime: Runtime) -> Iterator[None]:
+    """Holds a training against every other process and thread; waits for as long as another is at it."""
+    lock = runtime.home.trainings / f"{training_id}.lock"
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        while True:
+            runtime.check_cancelled()
+            with suppress(StorageBusy):
+                stack.enter_context(held(lock, LOOK_EVERY_S, f"training {training_id}"))
+                break
+        yield
+
+
+def train(spec: TrainingSpec, training_id: str, runtime: Runtime) -> TrainingResult:
+    """The training in its process; idle engines are ended before, so that it has their memory."""
+    with writing(runtime.home.trainings):
+        path = spec.write(runtime.home.trainings / training_id / "spec.json")
+    runtime.engines.close()
+    answer = runtime.processes.call(
+        "tasks.training.sft:run",
+        str(path),
+        log=runtime.home.logs / f"training-{training_id}.log",
+        threads=runtime.threads,
+        progress=lambda report: runtime.progress.advance("fine-tune", int(report["step"]), int(report["steps"])),
+    )
+    return TrainingResult.of(answer)
+
+
+def finished(training_id: str, base_checkpoint_id: str | None, runtime: Runtime) -> TrainingResult | None:
+    """What this training came to, if another run of it has finished and its checkpoint is whole."""
+    try:
+        result = TrainingResult.of(json.loads(record_of(training_id, runtime).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    place = runtime.home.checkpoints / checkpoint_of(result, base_checkpoint_id)
+    return replace(result, startup_s=0.0) if is_whole(place, result.files) else None
+
+
+def record_of(training_id: str, runtime: Runtime) -> Path:
+    """Where the result of a finished training stands, for others that were about to do the same."""
+    return runtime.home.trainings / f"{training_id}.json"
+
+
+def checkpoint_of(result: TrainingResult, base_checkpoint_id: str | None) -> str:
+    """The id of the checkpoint that a training made."""
+    return Checkpoint.identity(result.files, base_checkpoint_id if result.kind == "adapter" else None)

@@ -26,7 +26,7 @@ def adopt(run: str, step: str, /, *, reason: str, iteration: int | None = None, 
 
     from flows.adoption import adopt as accept
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     with Lineage.open(opened, fresh=True) as lineage:
         run_id = lineage.find(run, ("run",)).id
     made = accept(opened, run_id, step, reason, iteration)

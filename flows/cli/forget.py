@@ -57,7 +57,7 @@ def forget(
 
     if yes and not (reason or "").strip():
         raise UserMistake('say why, since it is recorded and cannot be undone: --reason "…"')
-    opened = Home.open(home)
+    opened = Home.existing(home)
     kind, identity = subject(opened, what)
     ledger = Ledger(opened)
     try:

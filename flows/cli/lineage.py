@@ -47,7 +47,7 @@ def sql(
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
-    with Lineage.open(Home.open(home), fresh=True) as lineage:
+    with Lineage.open(Home.existing(home), fresh=True) as lineage:
         answer = lineage.query(query, limit=limit or None, timeout_s=timeout)
     if json_:
         rows = [dict(zip(answer.columns, map(readable, row), strict=True)) for row in answer.rows]
@@ -75,7 +75,7 @@ def lineage(identity: str, /, *, home: Path | None = None) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    with Lineage.open(Home.open(home), fresh=True) as opened:
+    with Lineage.open(Home.existing(home), fresh=True) as opened:
         named = opened.find(identity, ("example", "checkpoint", "attempt"))
         if named.kind == "checkpoint":
             console.print(checkpoint_tree(opened.checkpoint_ancestry(named.id)))

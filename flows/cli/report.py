@@ -23,7 +23,7 @@ def report(run: str | None = None, /, *, home: Path | None = None, out: Path | N
     out
         Where to write it; reports/RUN.html in the home if not given.
     """
-    opened = Home.open(home)
+    opened = Home.existing(home)
     with Lineage.open(opened, fresh=True) as lineage:
         run_id = lineage.find(run, ("run",)).id if run is not None else latest(lineage)
     sys.stdout.write(f"{write_report(opened, run_id, out)}\n")

@@ -24,7 +24,7 @@ def resume(run: str, /, *, home: Path | None = None) -> None:
     from flows.cli.status import show_end
     from flows.request import REQUESTS
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     with Lineage.open(opened, fresh=True) as lineage:
         found = lineage.run(lineage.find(run, ("run",)).id)
     if found.method not in REQUESTS:

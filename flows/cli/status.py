@@ -27,7 +27,7 @@ def status(run: str | None = None, /, *, json_: bool = False, home: Path | None 
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
-    opened = Home.open(home)
+    opened = Home.existing(home)
     with Lineage.open(opened, fresh=True) as lineage:
         if run is not None:
             chosen = lineage.run(lineage.find(run, ("run",)).id)
@@ -148,7 +148,7 @@ def show_end(home: Home, run_ids: list[str]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"report: {report}")
     if checkpoint:
-        place = "" if home == Home.open() else f" --home {home.root}"
+        place = "" if home == Home.at() else f" --home {home.root}"
         console.print("next:", style="dim")
         console.print(f"  starloop lineage {show('ckp', checkpoint)[:12]}{place}", style="cyan", markup=False)
         console.print(

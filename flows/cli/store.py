@@ -29,7 +29,7 @@ def verify_store(*, json_: bool = False, home: Path | None = None) -> None:
     """
     from storage.ledger import Ledger
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     ledger = Ledger(opened)
     try:
         faults = ledger.verify()
@@ -56,7 +56,7 @@ def rebuild(*, home: Path | None = None) -> None:
     """
     from storage.ledger import Ledger
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     ledger = Ledger(opened)
     try:
         ledger.rebuild()
@@ -93,7 +93,7 @@ def gc(
     from storage.occupancy import alone
     from tasks.registered import registered
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     ledger = Ledger(opened)
     try:
         with Lineage.open(opened, fresh=True) as lineage:

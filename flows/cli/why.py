@@ -32,7 +32,7 @@ def why(run: str, step: str, /, *, iteration: int | None = None, json_: bool = F
     from flows.reasons import as_json, reasons
     from storage.history import History
 
-    opened = Home.open(home)
+    opened = Home.existing(home)
     with Lineage.open(opened, fresh=True) as lineage:
         run_id = lineage.find(run, ("run",)).id
     found = reasons(History.of(opened), run_id, step, iteration)

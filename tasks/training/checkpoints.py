@@ -6,10 +6,11 @@ writes `complete.json` (temporary name, fsync, rename) with every file's digest;
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from storage.home import sync_file, sync_folder
 
 _SEAL = "complete.json"
 
@@ -27,13 +28,13 @@ def seal(folder: Path, step: int, losses: list[float], training: str) -> None:
     """Marks a trainer checkpoint as complete; `training` is the digest of what is being trained."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != _SEAL}
     for name in files:
-        _flush(folder / name)
+        sync_file(folder / name)
     document = {"training": training, "step": step, "losses": losses, "files": files}
     temporary = folder / f"{_SEAL}.tmp"
     temporary.write_text(json.dumps(document), encoding="utf-8")
-    _flush(temporary)
+    sync_file(temporary)
     temporary.rename(folder / _SEAL)
-    _flush(folder)
+    sync_folder(folder)
 
 
 def newest(work: Path, training: str) -> Resumable | None:
@@ -68,11 +69,3 @@ def _step(folder: Path) -> int:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -73,7 +73,7 @@ def _columns(paths: Iterable[str], columns: tuple[str, ...]) -> list[dict[str, A
     for path in paths:
         try:
             # One thread and no dataset layer: this runs in a forked process, where a thread pool must not be shared.
-            with pyarrow.parquet.ParquetFile(path) as shard:
+            with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as shard:
                 rows.extend(shard.read(columns=list(columns), use_threads=False).to_pylist())
         except (OSError, pyarrow.lib.ArrowException) as error:
             raise TrainingFault(f"the shard {path} cannot be read ({error}); check the store") from error

@@ -1,11 +1,11 @@
 """From a trained model to a folder that is a checkpoint: complete or absent, and the same bytes wherever it was made."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from storage.home import sync_file, sync_folder
 from tasks.training.recipe import Recipe
 from tasks.training.spec import TrainingResult, TrainingSpec
 
@@ -51,19 +51,11 @@ def _save_adapter(model: Any, base: Path, folder: Path) -> None:
 def publish(temporary: Path, result: TrainingResult, spec: TrainingSpec) -> None:
     """First the result, then the folder, so that a folder that is there always has its result."""
     for path in temporary.iterdir():
-        _flush(path)
-    _flush(temporary)
+        sync_file(path)
+    sync_folder(temporary)
     beside = Path(f"{spec.result_path}.tmp")
     beside.write_text(json.dumps(result.plain()), encoding="utf-8")
-    _flush(beside)
+    sync_file(beside)
     beside.rename(spec.result_path)
     temporary.rename(spec.out)
-    _flush(Path(spec.out).parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(Path(spec.out).parent)

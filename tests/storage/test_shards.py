@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_loop import problem
 
@@ -255,3 +256,24 @@ def test_the_home_is_where_the_environment_says(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("STARLOOP_HOME", str(tmp_path / "elsewhere"))
     assert Home.open().root == tmp_path / "elsewhere"
     assert Home.open(tmp_path / "here").root == tmp_path / "here"
+
+
+def test_a_page_that_changed_on_the_disk_is_damage_and_not_another_row(home: Home, shards: Shards):
+    """Also where the changed bytes still unpack: only the page's checksum tells."""
+    manifest = shards.write("example", examples(50))
+    (path,) = files(home)
+    sound, good = path.read_bytes(), shards.table(manifest.shards[0])
+    silent = 0
+    for place in range(4, len(sound) // 2):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        try:
+            unchecked = pq.ParquetFile(path).read()
+        except (OSError, pa.ArrowException):
+            continue
+        if not unchecked.equals(good):
+            silent += 1
+            with pytest.raises(DamagedShard):
+                shards.table(manifest.shards[0])
+        if silent == 3:
+            break
+    assert silent == 3
