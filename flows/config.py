@@ -1,29 +1,43 @@
 """What a run is told, typed: what a preset holds, what `--set` changes, and what the Prefect UI turns into a form.
 
-    >>> resolve(StarConfig, "addition-quick", {"iterations": 6, "sampling.temperature": 0.8}).iterations
+    >>> resolve("star", "addition-quick", {"iterations": 6, "sampling.temperature": 0.8}).iterations
     6
 
-A configuration says only what decides the results. Where to work (home, servers, workers) stands elsewhere.
+Beside what decides the results it holds a run's name and its limits. Where to work (home, servers, workers) stands
+elsewhere. A setting that can be switched off has a word of its own for that (`all`, `none`, `own`), never null: in a
+form, empty means "as the preset says".
 """
 
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.errors import UserMistake
 
+if TYPE_CHECKING:
+    from tasks.training.recipe import Recipe
+
 PRESETS = Path(__file__).parent / "presets"
-Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+NONE = "none"
+"""The word for "not at all", where a setting can be that."""
+MOST_STEPS = 10_000_000
+"""More optimizer steps than this in one iteration are a mistake in a schedule."""
+OWN = "own"
+"""The word for what a problem set brings with it."""
+ALL = "all"
+EMBEDDED = "embedded"
 
 
 class Settings(BaseModel):
     """Unknown names are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SamplingConfig(Settings):
@@ -33,7 +47,7 @@ class SamplingConfig(Settings):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0, description="0 considers all tokens")] = 0
     max_tokens: Annotated[int, Field(ge=1, description="longest attempt, in tokens")] = 512
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class TrainingConfig(Settings):
@@ -50,7 +64,7 @@ class TrainingConfig(Settings):
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: Annotated[tuple[float, float], Field(description="AdamW's two decay rates")] = (0.9, 0.999)
+    betas: Annotated[tuple[Beta, Beta], Field(description="AdamW's two decay rates")] = (0.9, 0.999)
     max_length: Annotated[int, Field(ge=1, description="longest row in tokens; a longer one is refused, not cut")] = 512
     method: Literal["full", "lora"] = "full"
     lora_rank: Count = 16
@@ -60,6 +74,20 @@ class TrainingConfig(Settings):
     save_steps: Annotated[
         int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")
     ] = 0
+
+    def check_steps(self, iterations: int) -> None:
+        """Raises ValueError unless every iteration has a step to train, and a number of them that can be trained."""
+        for iteration in range(1, iterations + 1):
+            try:
+                steps = self.steps_in(iteration)
+            except OverflowError:
+                steps = MOST_STEPS + 1
+            if not 1 <= steps <= MOST_STEPS:
+                found = f"{steps}" if steps < 1 else f"over {MOST_STEPS:,}"
+                raise ValueError(
+                    f"training.step_growth = {self.step_growth:g} with step_schedule = {self.step_schedule} gives iteration "
+                    f"{iteration} {found} steps; exponential multiplies by it (1.2), linear adds it (20)"
+                )
 
     def steps_in(self, iteration: int) -> int:
         """Optimizer steps of an iteration, counted from 1 (STaR's released code: int(40 * 1.2^(i-1)), or start + 20 (i-1))."""
@@ -71,11 +99,23 @@ class TrainingConfig(Settings):
             case "exponential":
                 return int(self.steps * self.step_growth ** (iteration - 1))
 
+    def recipe(self, steps: int) -> "Recipe":
+        """What the trainer is told, for so many steps."""
+        from tasks.training.recipe import Recipe
+
+        return Recipe.of({"steps": steps, **self.model_dump(exclude={"steps", "step_schedule", "step_growth"})})
+
 
 class ModelConfig(Settings):
-    """What the loop starts from: `embedded` (a small Llama pre-trained here, on the problem set's corpus), or a checkpoint."""
+    """What the loop starts from: `embedded` (a small Llama pre-trained here, on the problem set's corpus), or a model that is there."""
 
-    source: Annotated[str, Field(description="embedded, or a checkpoint of this home (ckp_…)")] = "embedded"
+    source: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="embedded, a checkpoint of this home (ckp_…), a model's folder, or a name on the hub (name@revision)",
+        ),
+    ] = EMBEDDED
     seed: int = 0
     hidden: Count = 96
     layers: Count = 3
@@ -88,6 +128,14 @@ class ModelConfig(Settings):
         20_000
     )
     pretraining: TrainingConfig = TrainingConfig(steps=800)
+
+    @model_validator(mode="after")
+    def _heads_split_the_width(self) -> Self:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"model.hidden = {self.hidden} does not split into model.heads = {self.heads} of even width"
+            )
+        return self
 
 
 class MixConfig(Settings):
@@ -131,11 +179,12 @@ class StopConfig(Settings):
         ),
     ] = 0
     max_tokens: Annotated[
-        int | None, Field(ge=1, description="stop before a step once so many tokens were generated")
-    ] = None
-    max_hours: Annotated[float | None, Field(gt=0, description="stop before a step once so many hours have passed")] = (
-        None
-    )
+        Count | Literal["none"], Field(description="stop before a step once so many tokens were generated")
+    ] = NONE
+    max_hours: Annotated[
+        Annotated[float, Field(gt=0)] | Literal["none"],
+        Field(description="stop before a step once so many hours have passed"),
+    ] = NONE
 
 
 class Arm(Settings):
@@ -150,7 +199,10 @@ class LoopConfig(Settings):
 
     name: Annotated[str | None, Field(description="shown in lists; changes no result")] = None
     model_name: Annotated[
-        str | None, Field(description="what checkpoints are registered as in MLflow; changes no result")
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9_ .-]+$", description="what checkpoints are registered as in MLflow; changes no result"
+        ),
     ] = None
     problems: Annotated[str, Field(description="a problem set, e.g. addition:1-5")] = "addition:1-5"
     problems_per_iteration: Count = 1000
@@ -159,9 +211,11 @@ class LoopConfig(Settings):
     samples: Annotated[int, Field(ge=1, description="attempts a problem")] = 1
     sampling: SamplingConfig = SamplingConfig()
     engine: Annotated[str, Field(description="what generates text, with its options")] = "transformers"
-    template: Annotated[str | None, Field(description="prompt templates; empty: the problem set's own")] = None
-    verifier: Annotated[str | None, Field(description="empty: the problem set's own")] = None
-    audit: Annotated[str | None, Field(description="a second verifier that only measures, e.g. sum_steps")] = None
+    template: Annotated[str, Field(min_length=1, description="prompt templates; own: the problem set's")] = OWN
+    verifier: Annotated[str, Field(min_length=1, description="what judges an attempt; own: the problem set's")] = OWN
+    audit: Annotated[
+        str, Field(min_length=1, description="a second verifier that only measures, e.g. sum_steps; or none")
+    ] = NONE
     model: ModelConfig = ModelConfig()
     mix: MixConfig = MixConfig()
     training: TrainingConfig = TrainingConfig()
@@ -179,10 +233,20 @@ class LoopConfig(Settings):
         tuple[Arm, ...], Field(description="variations that run one after another; empty: just this one")
     ] = ()
 
+    @property
+    def learns_from_what_passed(self) -> bool:
+        """Whether what it trains is meant to be used, and no control."""
+        return True
+
     @model_validator(mode="after")
     def _adapters_start_from_the_base(self) -> Self:
         if self.training.method == "lora" and self.restart == "previous":
             raise ValueError("training.method = lora trains an adapter of the base each iteration; set restart = base")
+        return self
+
+    @model_validator(mode="after")
+    def _every_iteration_trains(self) -> Self:
+        self.training.check_steps(self.iterations)
         return self
 
     def expanded(self) -> list[Self]:
@@ -199,15 +263,19 @@ class StarConfig(LoopConfig):
     """STaR (Zelikman et al. 2022): what it adds to a loop."""
 
     rationalize_iterations: Annotated[
-        int | None,
-        Field(ge=0, description="retry failures with the answer as a hint in the first so many iterations; empty: all"),
-    ] = None
+        Annotated[int, Field(ge=0)] | Literal["all"],
+        Field(description="retry failures with the answer as a hint in the first so many iterations, or in all"),
+    ] = ALL
     train_on: Annotated[
         Literal["correct", "everything", "answers", "corpus"],
         Field(
             description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"
         ),
     ] = "correct"
+
+    @property
+    def learns_from_what_passed(self) -> bool:
+        return self.train_on == "correct"
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Self:
@@ -254,7 +322,7 @@ def validated(kind: type[Config], settings: dict[str, Any], what: str) -> Config
         return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = place_of(kind, first["loc"])
         if first["type"] == "extra_forbidden":
             raise UserMistake(
                 f"no setting {place!r} in {what}; there are: {', '.join(siblings(kind, place))}"
@@ -262,7 +330,21 @@ def validated(kind: type[Config], settings: dict[str, Any], what: str) -> Config
         if first["type"] == "value_error":
             raise UserMistake(f"{what}: {first['msg'].removeprefix('Value error, ')}") from error
         given = first.get("input")
-        raise UserMistake(f"{place} = {given!r} does not fit in {what}: {first['msg'].lower()}") from error
+        same = [one["msg"].lower() for one in error.errors() if place_of(kind, one["loc"]) == place]
+        raise UserMistake(f"{place} = {given!r} does not fit in {what}: {', or '.join(same)}") from error
+
+
+def place_of(kind: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The dotted name of what did not fit, without pydantic's names for the members of a union."""
+    parts: list[str] = []
+    here: Any = kind
+    for part in location:
+        if get_origin(here) in {Union, UnionType}:
+            break
+        parts.append(str(part))
+        fields = getattr(here, "model_fields", {})
+        here = fields[part].annotation if part in fields else None
+    return ".".join(parts)
 
 
 def siblings(kind: type[BaseModel], place: str) -> list[str]:

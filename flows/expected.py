@@ -83,6 +83,12 @@ def _checkpoint(call: Mapping[str, Any], promise: Promise, asked: float) -> Outp
     return _output(promise, asked, {"training": "training", "checkpoint": "checkpoint"}, facts)
 
 
+def _taken_in(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    facts = {"checkpoint_id": promise.text, "weights_digest": promise.text, "kind": "full"}
+    return _output(promise, asked, {"checkpoint": "checkpoint"}, facts)
+
+
 def _score(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
     facts = {"n": asked, "accuracy": None, "ci_low": None, "ci_high": None, "strata": {}, "undecided": 0, "passed": 0}
     return _output(
@@ -98,6 +104,7 @@ EXPECTED: dict[str, Expectation] = {
     "collect": _mix,
     "finetune": _checkpoint,
     "score": _score,
+    "take_in": _taken_in,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

@@ -2,31 +2,33 @@
 evaluate. A step is submitted cell by cell and is there when all of its cells are.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from flows.config import TrainingConfig
+from flows.config import EMBEDDED, TrainingConfig
 from flows.protocol import AnyLoop
+from flows.refs import names_checkpoint, refs_of
 from flows.step import Model, accounting_of, joined
 from storage.errors import StarloopError, UserMistake
 from storage.identity import bare
 from storage.lineage import find_checkpoint
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
+from tasks.characters import characters_of
 from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import Judged, MixRule, collect, mix
 from tasks.pose import cells, pose
+from tasks.pretrained import find as find_model
+from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
 from tasks.rationalize import rationalize
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
-from tasks.training.recipe import Recipe
 from tasks.verify import Outcomes, verify
 
 LARGEST_EVALUATION_CELL = 10_000
@@ -58,9 +60,8 @@ class Steps:
     def __init__(self, loop: AnyLoop) -> None:
         self.loop = loop
         self.config = loop.config
-        self._set = load_problems(self.config.problems)
-        self.template = self.config.template or self._set.template
-        self.verifier = self.config.verifier or self._set.verifier
+        refs = refs_of(self.config)
+        self.template, self.verifier, self.audit = refs.template, refs.verifier, refs.audit
         self._history: list[Gathered] = []
         self._original_data: Manifest | None = None
         self._audits: list[Any] = []
@@ -69,18 +70,17 @@ class Steps:
     def base(self) -> Model:
         """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
         model = self.config.model
-        if model.source != "embedded":
+        if names_checkpoint(model.source):
             return self._stored_checkpoint(model.source)
+        if model.source != EMBEDDED:
+            return self._taken_in(model.source)
         corpus = self._original_data = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
         documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
-        sizes = model.model_dump(
-            include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"}
-        )
         return self._train(
             0,
             "pre-train",
             None,
-            Architecture(**sizes),
+            self._architecture(),
             documents,
             model.pretraining,
             model.pretraining.steps,
@@ -163,10 +163,17 @@ class Steps:
             "rule": MixRule(keep, share, self.config.mix.cap_per_problem, self.config.seed),
         }
         try:
-            return _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
+            examples = _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
         except StarloopError:
             self._finish_audits()
             raise
+        examples.facts["self_share_wanted"] = share
+        if (short := missing_originals(examples.facts)) > 0:
+            self.loop.listener.said(
+                f"iteration {iteration}: {short:,} rows of original data fewer than mix.self_share asks for; the problem "
+                "set's corpus has no more"
+            )
+        return examples
 
     def answers(self, iteration: int, problems: Manifest) -> TrainingSet:
         """The gold answers of the iteration's problems, without rationales."""
@@ -236,8 +243,8 @@ class Steps:
 
     def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
         """A second opinion that only measures: nothing waits for it before the iteration's mix is trained on."""
-        if self.config.audit:
-            calls = self._judging(parts, attempts, self.config.audit)
+        if self.audit:
+            calls = self._judging(parts, attempts, self.audit)
             self._audits.append(self.loop.start(iteration, title, verify, calls))
 
     def _finish_audits(self) -> None:
@@ -273,20 +280,38 @@ class Steps:
         steps: int,
         seed: int,
     ) -> Model:
-        settings = training.model_dump(exclude={"steps", "step_schedule", "step_growth"})
         call = {
             "base_checkpoint_id": start.checkpoint_id if start else None,
             "architecture": architecture,
             "examples": examples.examples,
             "members": examples.members,
             "mix_id": examples.mix_id,
-            "recipe": Recipe.of({"steps": steps, **settings}),
+            "recipe": training.recipe(steps),
             "seed": seed,
         }
         facts = self.loop.run(iteration, title, finetune, [call])[0].output.facts
         kind = str(facts["kind"])
         base = start.checkpoint_id if start and kind == "adapter" else None
         return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]), kind, base)
+
+    def _architecture(self) -> Architecture:
+        """The embedded model, with the characters that the problem set is written in."""
+        model, problem_set = self.config.model, load_problems(self.config.problems)
+        characters = characters_of(problem_set, self.template, model.corpus_documents)
+        if characters.longest is not None and characters.longest > model.positions:
+            raise UserMistake(
+                f"the embedded model reads {model.positions} characters and the longest worked example of "
+                f"{problem_set.name} has {characters.longest}; raise model.positions, training.max_length and "
+                "model.pretraining.max_length to that, or start from another model with model.source"
+            )
+        sizes = model.model_dump(
+            include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"}
+        )
+        return Architecture(characters.alphabet, **sizes)
+
+    def _taken_in(self, source: str) -> Model:
+        facts = self.loop.run(0, "take in", take_in, [{"model": find_model(source)}])[0].output.facts
+        return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]))
 
     def _stored_checkpoint(self, source: str) -> Model:
         found = find_checkpoint(self.loop.runtime.home, bare(source))
@@ -300,11 +325,6 @@ class Steps:
     def _asserted(self, problems: Manifest) -> None:
         if not problems.rows:
             raise UserMistake(f"{self.config.problems} has no training problems; name a set that has some")
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _judged(
@@ -334,9 +354,17 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
         "train_rows": examples.facts["rows"],
         "rows_by_origin": origins,
         "original_share": 1 - examples.facts["self_share"],
+        "originals_missing": missing_originals(examples.facts),
         "self_share_by_characters": examples.facts["self_share_by_characters"],
         "mix_id": examples.mix_id,
     }
+
+
+def missing_originals(facts: dict[str, Any]) -> int:
+    """How many rows of original data a mix would need more to have the share of them that was wanted."""
+    share = facts.get("self_share_wanted", 1.0)
+    generated = round(facts["rows"] * facts["self_share"])
+    return max(0, round(generated * (1 - share) / share) - (facts["rows"] - generated))
 
 
 def on_plateau(curve: Sequence[dict[str, Any]], iterations: int) -> bool:

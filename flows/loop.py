@@ -11,27 +11,26 @@ from dataclasses import asdict
 from typing import Any
 
 from prefect.context import get_run_context
-from prefect.exceptions import MissingContextError
+from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.budget import Budget, BudgetReached
 from flows.config import LoopConfig
+from flows.machine import cells_side_by_side
 from flows.progress import IterationDone, Listener, StepDone
+from flows.refs import run_identity
 from flows.step import Figures, Model, Step, accounting_of, note, submit
 from flows.tracker import Tracker
 from storage.errors import AccountingError, StarloopError
 from storage.home import Home
-from storage.identity import content_id, show
+from storage.identity import show
 from storage.ledger import Ledger, StepCommit
 from tasks.caching import CachedTask, StepRecord, unbalanced
 from tasks.processes import Processes
 from tasks.runtime import Runtime
 
-CELLS_SIDE_BY_SIDE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
+CELLS_SIDE_BY_SIDE: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=cells_side_by_side())
 """Cells that are submitted together run in threads; the work itself is in child processes."""
-
-
-class BudgetReached(StarloopError):
-    """A limit that the user set was reached; what was made is kept."""
 
 
 NOTHING_GATHERED: dict[str, Any] = {
@@ -60,6 +59,7 @@ class Loop:
         listener: Listener,
         run_id: str,
         tracker: Tracker,
+        budgets: Sequence[Budget],
     ) -> None:
         self.method = method
         self.config = config
@@ -70,6 +70,7 @@ class Loop:
         self.outcome: dict[str, Any] = {}
         self.figures: dict[int, Figures] = {}
         self.tokens = 0
+        self._budgets = budgets
         self._ledger = ledger
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._commits: list[Future[list[str]]] = []
@@ -100,6 +101,9 @@ class Loop:
         figures = self.figures.setdefault(step.iteration, Figures())
         figures.add(step, done)
         self.tokens += sum(cell.tokens for cell in done)
+        for budget in self._budgets:
+            for cell in done:
+                budget.spend(cell.record.key, cell.tokens)
         cached = sum(cell.hit for cell in done)
         records = [cell.record for cell in done]
         self.listener.step_done(
@@ -175,24 +179,8 @@ class Loop:
 
     def _check_budget(self) -> None:
         self.runtime.check_cancelled()
-        stop = self.config.stop
-        if stop.max_tokens is not None and self.tokens >= stop.max_tokens:
-            raise BudgetReached(
-                f"stopped at {self.tokens} generated tokens (the limit was {stop.max_tokens}); give more to go on"
-            )
-        hours = (time.monotonic() - self._begun) / 3600
-        if stop.max_hours is not None and hours >= stop.max_hours:
-            raise BudgetReached(f"stopped after {hours:.2f} hours (the limit was {stop.max_hours}); give more to go on")
-
-
-PRESENTATION = {"name", "model_name", "iterations", "stop", "arms"}
-"""Settings that change no result of an iteration: the same run goes on under others."""
-
-
-def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> str:
-    """What a run is: its method, its settings, and the code that they stand for. Started again, it goes on."""
-    settings = config.model_dump(mode="json", exclude=PRESENTATION)
-    return content_id("run", method=method, settings=settings, code=code)
+        for budget in self._budgets:
+            budget.check()
 
 
 @contextmanager
@@ -204,11 +192,13 @@ def loop_of(
     runtime: Runtime,
     ledger: Ledger,
     listener: Listener,
+    budgets: Sequence[Budget] = (),
     parent_run_id: str | None = None,
 ) -> Iterator[Loop]:
     """A run from its first event to its last; however it ends is written down.
 
-    A reached budget ends it as `stopped`, without an error. Anything else is raised on after it is recorded.
+    A reached budget ends it as `stopped`, without an error. Being told to stop kills the children at once and ends it as
+    `cancelled`. That, and anything else, is raised on after it is recorded.
     """
     name = config.name or preset or method
     settings = config.model_dump(mode="json")
@@ -221,9 +211,10 @@ def loop_of(
         parent_run_id=parent_run_id,
         prefect_flow_run_id=flow_run_id(),
     )
-    tracker = Tracker(runtime, run_id, config.model_name or f"{config.problems.partition(':')[0]}-{method}")
+    model_name = config.model_name or f"{config.problems.partition(':')[0]}-{method}"
+    tracker = Tracker(runtime, run_id, model_name, candidates=config.learns_from_what_passed)
     tracker.loop(name, method, preset, settings)
-    loop = Loop(method, config, runtime, ledger, listener, run_id, tracker)
+    loop = Loop(method, config, runtime, ledger, listener, run_id, tracker, budgets)
     listener.said(f"run {show('run', run_id)} in {runtime.home.root}")
     state, why = "failed", ""
     try:
@@ -233,6 +224,10 @@ def loop_of(
     except BudgetReached as limit:
         state, why = "stopped", str(limit)
         listener.said(why)
+    except (KeyboardInterrupt, TerminationSignal):
+        runtime.cancel()
+        state, why = "cancelled", "stopped by hand; the same command goes on from there"
+        raise
     except BaseException as error:
         state = "cancelled" if runtime.cancelled.is_set() else "failed"
         why = f"{type(error).__name__}: {error}" if not isinstance(error, StarloopError) else str(error)
@@ -258,8 +253,6 @@ def flow_run_id() -> str | None:
 @contextmanager
 def runtime_of(home: Home, listener: Listener, *, workers: int, threads: int) -> Iterator[Runtime]:
     """A run's means, from the first child process to the last. Being told to stop ends all of them at once."""
-    from prefect.exceptions import TerminationSignal
-
     with Processes(home.logs) as processes:
         processes.start()
         runtime = Runtime(home, processes, workers=workers, threads=threads, progress=listener)

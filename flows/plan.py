@@ -15,9 +15,8 @@ from typing import Any
 from flows.config import LoopConfig
 from flows.differences import OUTSIDE
 from flows.expected import NOTHING, Span
-from flows.loop import run_identity
 from flows.methods import loop_of_method
-from flows.refs import code_behind
+from flows.refs import code_behind, run_identity, settled
 from flows.rehearsal import DEPENDS, HIT, RUN, PlannedCell, Rehearsal, onlooker
 from storage.history import Done, History
 from storage.home import Home, atomic_write
@@ -95,7 +94,7 @@ def plan(method: str, config: LoopConfig, home: Home, workers: int) -> Plan:
     there: set[str] = set()
     opened = Lineage.open(home, fresh=True) if home.lineage_db.exists() or history.cells else nullcontext()
     with opened as lineage, tempfile.TemporaryDirectory(prefix="starloop-plan-") as scratch:
-        for arm in config.expanded():
+        for arm in (settled(one, home) for one in config.expanded()):
             run_id = run_identity(method, arm, code_behind(arm))
             rehearsal = Rehearsal(arm, run_id, onlooker(home, Path(scratch)), history, lineage, there)
             loop_of_method(method)(rehearsal, arm)

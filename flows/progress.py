@@ -8,7 +8,7 @@ from tasks.runtime import Progress
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step all of whose cells are there. `seconds` is wall time; `facts` are its figures, summed over cells."""
+    """A step all of whose cells are there. `seconds` is wall time; `note` is its accounting in a few words."""
 
     iteration: int
     title: str

@@ -1,21 +1,113 @@
-"""The code and texts behind a configuration's refs; what makes the same settings a different run."""
+"""What a configuration's refs stand for: what `own` and `none` leave open, the code and texts behind them, and whether they fit
+each other, which is found out before anything is started.
+"""
 
-from flows.config import LoopConfig
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.config import EMBEDDED, NONE, OWN, LoopConfig
+from storage.errors import UserMistake
+from storage.home import Home
+from storage.identity import content_id, show
+from storage.lineage import find_checkpoint
+from tasks.characters import nothing_to_pretrain_on
+from tasks.engines.registry import check_options
 from tasks.ingredients import engine_code, problems_code, template_text, trainer_code, verifier_code
+from tasks.problems.protocol import SPLITS, ProblemSet
 from tasks.problems.registry import load as load_problems
 from tasks.verifiers.registry import load as load_verifier
 
 
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """Which prompts and verifiers a run really uses; `audit` None is without."""
+
+    template: str
+    verifier: str
+    audit: str | None
+
+
+def refs_of(config: LoopConfig) -> Refs:
+    """The refs of a configuration, with the problem set's own where it says `own`."""
+    problem_set = load_problems(config.problems)
+    return Refs(
+        problem_set.template if config.template == OWN else config.template,
+        problem_set.verifier if config.verifier == OWN else config.verifier,
+        None if config.audit == NONE else config.audit,
+    )
+
+
 def code_behind(config: LoopConfig) -> dict[str, object]:
     """The digests of the code and texts that a configuration's refs stand for; raises UserMistake for an unknown ref."""
-    problem_set = load_problems(config.problems)
-    verifiers = [config.verifier or problem_set.verifier, *([config.audit] if config.audit else [])]
+    refs = refs_of(config)
+    verifiers = [refs.verifier, *([refs.audit] if refs.audit else [])]
     for verifier in verifiers:
         load_verifier(verifier)
     return {
         "engine": engine_code(config.engine),
         "problems": problems_code(config.problems),
-        "template": template_text(config.template or problem_set.template),
+        "template": template_text(refs.template),
         "trainer": trainer_code(None),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
     }
+
+
+PRESENTATION = {"name", "model_name", "iterations", "stop", "arms"}
+"""Settings that change no result of an iteration: the same run goes on under others."""
+
+
+def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> str:
+    """What a run is: its method, its settings, and the code that they stand for. Started again, it goes on."""
+    settings = config.model_dump(mode="json", exclude=PRESENTATION)
+    return content_id("run", method=method, settings=settings, code=code)
+
+
+def check(config: LoopConfig) -> None:
+    """Raises UserMistake for refs that are unknown or do not fit each other: what would otherwise end a run after minutes."""
+    code_behind(config)
+    check_options(config.engine)
+    problem_set = load_problems(config.problems)
+    for split in SPLITS:
+        if problem_set.size(split) == 0:
+            raise UserMistake(
+                f"{config.problems} has no {split} problems; a loop needs some in each split ({', '.join(SPLITS)})"
+            )
+    _check_length(config, problem_set)
+    needs_corpus = config.model.source == EMBEDDED or getattr(config, "train_on", "") == "corpus"
+    if needs_corpus and not problem_set.corpus(0, 1):
+        raise nothing_to_pretrain_on(problem_set)
+
+
+def settled(config: LoopConfig, home: Home) -> LoopConfig:
+    """The configuration with its model's source in full, so that two ways of writing it are one run.
+
+    Raises UserMistake for a checkpoint that is not there.
+    """
+    source = config.model.source
+    if source == EMBEDDED:
+        return config
+    if names_checkpoint(source):
+        source = show("ckp", find_checkpoint(home, source).checkpoint_id)
+    elif Path(source).is_dir():
+        source = str(Path(source).absolute())
+    return config.model_copy(update={"model": config.model.model_copy(update={"source": source})})
+
+
+def names_checkpoint(source: str) -> bool:
+    """Whether a model's source is a checkpoint's id or its beginning, and neither a folder nor a name on the hub."""
+    if source.startswith("ckp_"):
+        return True
+    return re.fullmatch(r"[0-9a-fA-F-]{4,36}", source) is not None and not Path(source).is_dir()
+
+
+def _check_length(config: LoopConfig, problem_set: ProblemSet) -> None:
+    size = problem_set.size("train")
+    if size is None or not config.fresh_problems:
+        return
+    before_last = (config.iterations - 1) * config.problems_per_iteration
+    if size <= before_last:
+        raise UserMistake(
+            f"{config.problems} has {size} train problems, too few for {config.iterations} iterations of "
+            f"{config.problems_per_iteration} fresh ones; set fresh_problems=false, or fewer problems_per_iteration"
+        )

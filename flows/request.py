@@ -1,10 +1,9 @@
 """What a person asks of a flow, in the terminal or in the Prefect UI's form, and the session that carries it out.
 
-Every field of `overrides` is empty by default, which means "as the preset says": a form that submits all of its fields untouched
-changes nothing.
+Every field of `overrides` is empty by default, which means "as the preset says" and nothing else: a form that submits all of its
+fields untouched changes nothing, and what can be switched off has a word for it (`none`, `own`, `all`).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,11 +13,12 @@ from typing import Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from flows.budget import Budget
 from flows.config import CONFIGS, Config, LoopConfig, StarConfig, presets, resolve
-from flows.iteration import usable_cores
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
+from flows.machine import usable_cores, workers
 from flows.progress import Listener, LogListener
-from flows.refs import code_behind
+from flows.refs import check, code_behind, settled
 from storage.home import Home
 from storage.identity import content_id
 from storage.ledger import Ledger
@@ -123,13 +123,20 @@ class Runs:
         self._ledger = ledger
         self._listener = told
         self._group: str | None = None
+        self._budget: Budget | None = None
         self.home = home
         self.run_ids: list[str] = []
 
     def configurations(self, kind: type[Config]) -> Iterator[Config]:
-        """The request's configuration, or its arms one after another, grouped under one run."""
-        whole = resolve(self._method, self._preset, self._settings)
+        """The request's configuration, or its arms one after another, grouped under one run.
+
+        The limits in `stop` hold for all arms together, and the first that is reached ends them all. An arm that sets
+        limits of its own has those beside.
+        """
+        whole = settled(resolve(self._method, self._preset, self._settings), self.home)
         assert isinstance(whole, kind)
+        for one in whole.expanded():
+            check(one)
         if not whole.arms:
             yield whole
             return
@@ -142,31 +149,37 @@ class Runs:
             run_id=content_id("group", method=self._method, settings=settings),
             prefect_flow_run_id=flow_run_id(),
         )
+        self._budget = Budget(whole.stop)
         state = "failed"
         try:
             for arm in whole.expanded():
                 self._listener.said(f"arm {arm.name}")
                 yield arm
-            state = "completed"
+                if self._budget.reached:
+                    break
+            state = "stopped" if self._budget.reached else "completed"
         finally:
-            self._ledger.finish_run(self._group, state=state, facts={"arms": list(self.run_ids)})
+            if self._runtime.cancelled.is_set():
+                state = "cancelled"
+            facts = {"arms": list(self.run_ids), "why": self._budget.reached}
+            self._ledger.finish_run(self._group, state=state, facts=facts)
             self._ledger.publish(force=True)
             self.run_ids.insert(0, self._group)
 
     @contextmanager
     def loop(self, config: LoopConfig) -> Iterator[Loop]:
         """One loop, in the ledger and in MLflow."""
+        config = settled(config, self.home)
         code = code_behind(config)
+        whole = self._budget
+        budgets = [] if whole is None else [whole]
+        if whole is None or config.stop != whole.stop:
+            budgets.append(Budget(config.stop))
         with loop_of(
-            self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, self._group
+            self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, budgets, self._group
         ) as loop:
             self.run_ids.append(loop.run_id)
             yield loop
-
-
-def workers_of() -> int:
-    """How many engines of this machine work side by side."""
-    return int(os.environ.get("STARLOOP_WORKERS", "0")) or (1 if Path("/dev/nvidiactl").exists() else usable_cores())
 
 
 @contextmanager
@@ -174,12 +187,12 @@ def session(method: str, request: Request) -> Iterator[Runs]:
     """Home, ledger and child processes for one flow run."""
     home = Home.open(Path(request.home) if request.home else None)
     told = listener.get() or LogListener()
-    cores, workers = usable_cores(), workers_of()
+    engines = workers()
     ledger = Ledger(home)
     try:
         with at_work(home):
             ledger.catch_up()
-            with runtime_of(home, told, workers=workers, threads=cores) as runtime:
+            with runtime_of(home, told, workers=engines, threads=usable_cores()) as runtime:
                 yield Runs(method, request, home, runtime, ledger, told)
     finally:
         ledger.close()

@@ -66,6 +66,6 @@ def training_set(
     if config.train_on == "corpus":
         return steps.corpus(n), {}
     gathered = steps.sample(n, model, problems)
-    if config.rationalize_iterations is None or n <= config.rationalize_iterations:
+    if config.rationalize_iterations == "all" or n <= config.rationalize_iterations:
         steps.rationalize(n, model, gathered)
     return steps.mix(n, gathered, keep=config.train_on), gathered.summary

@@ -4,6 +4,7 @@ background, so that a run never waits for MLflow and loses nothing when it is do
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ CURVES = (
 class Tracker:
     """What one loop tells MLflow."""
 
-    def __init__(self, runtime: Runtime, run_id: str, model_name: str) -> None:
+    def __init__(self, runtime: Runtime, run_id: str, model_name: str, *, candidates: bool = True) -> None:
+        """`candidates`: whether what the loop trains may be called a candidate; a control's may not."""
         self._runtime = runtime
         self._home = runtime.home.root
         self._run_id = run_id
         self._model_name = model_name
+        self._candidates = candidates
         self._deliveries: list[threading.Thread] = []
         self._began = datetime.now(UTC)
 
@@ -46,7 +49,7 @@ class Tracker:
         )
 
     def iteration(self, summary: dict[str, Any], checkpoint_id: str, kind: str, base_checkpoint_id: str | None) -> None:
-        """A child run with its metrics, and its checkpoint as a version of the model under the alias `candidate`."""
+        """A child run with its metrics, and its checkpoint as a version of the model: the candidate, unless it is the base."""
         now, number = datetime.now(UTC), int(summary["iteration"])
         iteration_id = content_id("iteration", run=self._run_id, iteration=number)
         metrics: dict[str, float | None] = {name: summary[name] for name in CURVES if summary.get(name) is not None}
@@ -55,7 +58,9 @@ class Tracker:
         if summary["kept"]:
             metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
         if summary["attempts"]:
-            metrics["yield"] = summary["kept"] / summary["attempts"]
+            # Of this iteration's own attempts: what is kept may come from earlier ones, too.
+            right = summary["correct"] + summary.get("rationalized_correct", 0)
+            metrics["yield"] = right / summary["attempts"]
         used = ()
         if mix_id := summary.get("mix_id"):
             used = (messages.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
@@ -79,6 +84,7 @@ class Tracker:
                 self._model_name,
                 now,
                 self._began,
+                alias="candidate" if number > 0 and self._candidates else None,
                 evidence=evidence,
                 kind=kind,
                 base_folder=self._runtime.home.checkpoints / base_checkpoint_id if base_checkpoint_id else None,
@@ -87,12 +93,18 @@ class Tracker:
         self._deliver()
 
     def finish(self, state: str, outcome: dict[str, Any], iteration: int) -> list[str]:
-        """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox."""
+        """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox.
+
+        A run that was cancelled waits for nothing: what is left goes out with the next run.
+        """
         metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
         outbox.put(self._home, messages.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
+        if self._runtime.cancelled.is_set():
+            return []
         self._deliver()
+        deadline = time.monotonic() + DELIVERY_TIMEOUT_S
         for delivery in self._deliveries:
-            delivery.join(DELIVERY_TIMEOUT_S)
+            delivery.join(max(0.0, deadline - time.monotonic()))
         return self._warnings()
 
     def _deliver(self) -> None:

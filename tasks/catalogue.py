@@ -13,6 +13,7 @@ TASKS = {
     "rationalize": "tasks.rationalize:rationalize",
     "sample": "tasks.sample:sample",
     "score": "tasks.evaluate:score",
+    "take_in": "tasks.pretrained:take_in",
     "verify": "tasks.verify:verify",
 }
 """Task name to where it is written."""

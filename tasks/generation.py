@@ -2,8 +2,9 @@
 only the rest is asked of the engine.
 
 Every finished response is appended to the cell's journal (fsynced at least once a second) before anything else
-happens to it, so a kill costs the requests in flight. A response that failed is transient: the cell keeps its rows in the
-journal and fails; a resume asks only for those, and after `MAX_ATTEMPTS` they are final, stored and counted as failed.
+happens to it, so a kill costs the requests in flight. A response that failed is transient unless its engine says that it is
+final: the cell keeps its rows in the journal and fails; a resume asks only for those, and after `MAX_ATTEMPTS` they are
+final, stored and counted as failed.
 
 What was forgotten is not asked for, and a text that was forgotten is not kept when it comes again: its place is held by an attempt
 without text, counted as failed.
@@ -14,11 +15,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from storage.errors import EngineFault
+from storage.home import writing
 from storage.identity import digest
 from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
@@ -60,7 +64,6 @@ def generate(
     """
     if not asked:
         return []
-    seed = seed if sampling.temperature > 0 else 0
     with runtime.engines.lease(model.engine, runtime.home.checkpoints / model.checkpoint_id) as (engine, startup_s):
         startup_took(startup_s)
         if engine.weights_digest != model.weights_digest:
@@ -68,13 +71,8 @@ def generate(
                 f"the engine {engine.name} holds weights {engine.weights_digest}, the step's checkpoint has "
                 f"{model.weights_digest}; its folder was changed, restore it or start again from its parent"
             )
-        how = sampling.canonical()
-        ids = [
-            Attempt.request(
-                one.problem.problem_id, one.prompt.text, model.checkpoint_id, engine.name, how, one.sample_index, seed
-            )
-            for one in asked
-        ]
+        requests = requests_of(asked, model, engine.name, sampling, seed)
+        ids = [request.request_id for request in requests]
         writer = f"{engine.name}{version_of(model.engine)}"
         done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids, writer).items()}
         journal = journal_of(runtime, writer, ids)
@@ -82,7 +80,7 @@ def generate(
         found_already(len(done))
         problems = {key: one.problem for key, one in zip(ids, asked, strict=True)}
         done |= _barred(problems, runtime.tombstones)
-        missing = [Request(key, one.prompt.text) for key, one in zip(ids, asked, strict=True) if key not in done]
+        missing = [request for request in requests if request.request_id not in done]
         if missing:
             with journal:
                 for count, response in enumerate(engine.generate(missing, sampling), start=1):
@@ -90,7 +88,7 @@ def generate(
                         done[response.request_id] = _forgotten(response.request_id)
                         continue
                     journal.append(response)
-                    if response.finish_reason != FAILED or journal.failures[response.request_id] >= MAX_ATTEMPTS:
+                    if response.decided or journal.failures[response.request_id] >= MAX_ATTEMPTS:
                         done[response.request_id] = response
                     runtime.progress.advance(step, len(ids) - len(missing) + count, len(ids))
                     runtime.check_cancelled()
@@ -100,7 +98,47 @@ def generate(
             f"{len(still_missing)} of {len(ids)} requests of '{step}' failed ({journal.last_error}); the others are kept, "
             "and running again asks only for these"
         )
-    return [_attempt(one, done[key], model, writer, how, seed) for key, one in zip(ids, asked, strict=True)]
+    return [attempt_of(one, done[key], model, writer, sampling, seed) for key, one in zip(ids, asked, strict=True)]
+
+
+def requests_of(asked: Sequence[Asked], model: Model, engine_name: str, sampling: Sampling, seed: int) -> list[Request]:
+    """What the engine is sent for everything asked, in that order: the id that seeds its randomness, and the prompt."""
+    how, seed = sampling.canonical(), drawn_with(sampling, seed)
+    return [
+        Request(
+            Attempt.request(
+                one.problem.problem_id, one.prompt.text, model.checkpoint_id, engine_name, how, one.sample_index, seed
+            ),
+            one.prompt.text,
+        )
+        for one in asked
+    ]
+
+
+def drawn_with(sampling: Sampling, seed: int) -> int:
+    """The seed that an attempt depends on: none where nothing is drawn."""
+    return seed if sampling.temperature > 0 else 0
+
+
+def attempt_of(one: Asked, response: Response, model: Model, writer: str, sampling: Sampling, seed: int) -> Attempt:
+    """The row that a response becomes."""
+    return Attempt(
+        attempt_id=Attempt.identity(response.request_id, writer, response.text, response.finish_reason),
+        request_id=response.request_id,
+        problem_id=one.problem.problem_id,
+        prompt_id=one.prompt.prompt_id,
+        checkpoint_id=model.checkpoint_id,
+        engine=writer,
+        sampling=sampling.canonical(),
+        sample_index=one.sample_index,
+        seed=drawn_with(sampling, seed),
+        text=response.text,
+        finish_reason=response.finish_reason,
+        prompt_tokens=response.prompt_tokens,
+        tokens=response.tokens,
+        logprob=response.logprob,
+        error=response.error,
+    )
 
 
 def _barred(problems: Mapping[str, Problem], tombstones: Tombstones) -> dict[str, Response]:
@@ -141,7 +179,7 @@ def stored_count(
         prompt_ids,
         checkpoint_id=call["checkpoint_id"],
         sampling=sampling.canonical(),
-        seed=call["seed"] if sampling.temperature > 0 else 0,
+        seed=drawn_with(sampling, call["seed"]),
         engine=version_of(call["engine"]),
         samples=range(call["first_sample"], call["first_sample"] + call["samples"]),
     )
@@ -160,39 +198,48 @@ class Journal:
         """Responses by request id; failed ones only once they are final."""
         finished: dict[str, Response] = {}
         names = {field.name for field in fields(Response)}
-        try:
+        with writing(self._path):
+            if not self._path.exists():
+                return finished
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return finished
         for line in lines:
             try:
                 response = Response(**{name: value for name, value in json.loads(line).items() if name in names})
             except (ValueError, TypeError):
                 continue  # torn by a kill: its request is simply asked again
             self._count(response)
-            if response.finish_reason != FAILED or self.failures[response.request_id] >= MAX_ATTEMPTS:
+            if response.decided or self.failures[response.request_id] >= MAX_ATTEMPTS:
                 finished[response.request_id] = response
         return finished
 
     def append(self, response: Response) -> None:
         self._count(response)
-        self._file.write(json.dumps(asdict(response)) + "\n")
-        if time.monotonic() - self._synced > 1:
-            self._sync()
+        with writing(self._path):
+            self._file.write(json.dumps(asdict(response)) + "\n")
+            if time.monotonic() - self._synced > 1:
+                self._sync()
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with writing(self._path):
+            self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> "Journal":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a", encoding="utf-8")
-        if self._file.tell():
-            self._file.write("\n")  # ends a line that a kill may have torn
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
+            if self._file.tell():
+                self._file.write("\n")  # ends a line that a kill may have torn
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._sync()
-        self._file.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was raised inside is what there is to tell; a second fault of the same disk is not.
+        with writing(self._path) if error is None else suppress(OSError):
+            try:
+                self._sync()
+            finally:
+                self._file.close()
 
     def _sync(self) -> None:
         self._file.flush()
@@ -203,26 +250,6 @@ class Journal:
         if response.finish_reason == FAILED:
             self.failures[response.request_id] += 1
             self.last_error = response.error or "no reason given"
-
-
-def _attempt(one: Asked, response: Response, model: Model, engine: str, sampling: str, seed: int) -> Attempt:
-    return Attempt(
-        attempt_id=Attempt.identity(response.request_id, engine, response.text, response.finish_reason),
-        request_id=response.request_id,
-        problem_id=one.problem.problem_id,
-        prompt_id=one.prompt.prompt_id,
-        checkpoint_id=model.checkpoint_id,
-        engine=engine,
-        sampling=sampling,
-        sample_index=one.sample_index,
-        seed=seed,
-        text=response.text,
-        finish_reason=response.finish_reason,
-        prompt_tokens=response.prompt_tokens,
-        tokens=response.tokens,
-        logprob=response.logprob,
-        error=response.error,
-    )
 
 
 def _response(row: Attempt) -> Response:

@@ -1,4 +1,4 @@
-"""Mix: which examples are trained on, from where, in what ratio; asserted and recorded.
+"""Mix: which examples are trained on, from where, in what ratio; measured and recorded.
 
 An example is the direct prompt with the completion; a rationalized attempt becomes one under its problem's direct prompt,
 so the hint is nowhere in what is trained on. The same text from two attempts is one example with two pieces of evidence.

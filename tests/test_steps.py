@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from storage.errors import EngineFault, UserMistake
+from flows.iteration import missing_originals
+from storage.errors import EngineFault, StorageFull, UserMistake
 from storage.home import Home
 from storage.identity import digest
 from storage.ledger import Ledger, StepCommit
 from storage.manifest import Accounting
 from storage.records import Attempt, Example, ExampleEvidence, MixMember, Prompt, Verdict
-from tasks.engines.protocol import Sampling
+from tasks.engines.protocol import Response, Sampling
 from tasks.generation import Journal
 from tasks.ingredients import engine_code, problems_code
 from tasks.mix import Judged, MixRule, collect, mix
@@ -239,3 +240,23 @@ def test_a_file_that_a_ref_names_is_part_of_what_it_stands_for(tmp_path):
         before = code(ref)
         file.write_text('{"q": 1}')
         assert code(ref) != before
+
+
+def test_a_failure_that_nothing_can_change_is_final_at_once(runtime, problems, tmp_path):
+    first, *_ = prompts_of(runtime, asked(runtime, problems, script(tmp_path, {"*": "4"})))
+    engine = script(tmp_path, {first: {"fail": "too long", "final": True}, "*": "5"}, "other.json")
+    output = asked(runtime, problems, engine)
+    assert output.accounting == Accounting(asked=5, ok=4, failed=1)
+    assert runtime.shards.read(output.manifests["attempts"], Attempt)[0].error == "NeverAnswered: too long"
+
+
+def test_a_full_disk_under_a_journal_is_said_as_one(tmp_path):
+    (tmp_path / "journal.jsonl").symlink_to("/dev/full")
+    with pytest.raises(StorageFull, match="no space to write"), Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append(Response("a" * 32, "x" * 100_000, "stop", 1, 1))
+
+
+@pytest.mark.parametrize(("share", "missing"), [(1.0, 0), (0.5, 6), (0.8, 0), (0.75, 1)])
+def test_originals_that_a_corpus_did_not_have_are_counted(share, missing):
+    """Eight rows of one's own beside two originals."""
+    assert missing_originals({"rows": 10, "self_share": 0.8, "self_share_wanted": share}) == missing

@@ -14,9 +14,12 @@ from rich.text import Text
 
 from flows.progress import IterationDone, StepDone
 
+LINE_EVERY_S = 10.0
+"""Without a terminal, how often a step under way says how far it is."""
+
 
 class ConsoleListener:
-    """Draws a run. Use as a context; without a terminal it prints plain lines as steps finish."""
+    """Draws a run. Use as a context; without a terminal it prints plain lines, as steps finish and while long ones go on."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -28,7 +31,8 @@ class ConsoleListener:
         self._task: Any = None
         self._cells: dict[int, tuple[int, int]] = {}
         self._lock = threading.Lock()
-        self._begun = time.monotonic()
+        self._begun = self._told = time.monotonic()
+        self._title = ""
 
     def __enter__(self) -> "ConsoleListener":
         if self.console.is_terminal:
@@ -45,6 +49,7 @@ class ConsoleListener:
     def step_started(self, iteration: int, title: str, cells: int) -> None:
         with self._lock:
             self._cells = {}
+            self._title, self._told = f"{iteration} {title}", time.monotonic()
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(f"{iteration} {title}", total=None)
@@ -52,11 +57,14 @@ class ConsoleListener:
     def advance(self, step: str, done: int, total: int) -> None:
         with self._lock:
             self._cells[threading.get_ident()] = (done, total)
+            done_all, total_all = (sum(counts) for counts in zip(*self._cells.values(), strict=True))
             if self._task is not None:
-                done_all = sum(cell[0] for cell in self._cells.values())
-                self._progress.update(
-                    self._task, completed=done_all, total=sum(cell[1] for cell in self._cells.values())
-                )
+                self._progress.update(self._task, completed=done_all, total=total_all)
+            if self.console.is_terminal or time.monotonic() - self._told < LINE_EVERY_S:
+                return
+            self._told = time.monotonic()
+            line = f"{self._clock}  {self._title:<22} {done_all:,} of {total_all:,} so far"
+        self.console.print(Text(line, style="dim"))
 
     def step_done(self, step: StepDone) -> None:
         with self._lock:
@@ -66,15 +74,18 @@ class ConsoleListener:
         cached = "cached" if step.cached == step.cells else f"{step.seconds:.1f} s"
         if 0 < step.cached < step.cells:
             cached += f", {step.cached} of {step.cells} cells cached"
-        clock = f"{time.monotonic() - self._begun:6.1f}"
         self.console.print(
             Text.assemble(
-                (f"{clock}  ", "dim"),
+                (f"{self._clock}  ", "dim"),
                 f"{step.iteration} {step.title:<20} ",
                 (f"{cached:<10} ", "cyan"),
                 (step.note, "dim"),
             )
         )
+
+    @property
+    def _clock(self) -> str:
+        return f"{time.monotonic() - self._begun:6.1f}"
 
     def iteration_done(self, iteration: IterationDone) -> None:
         summary = iteration.summary

@@ -3,11 +3,13 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import StarloopError
+from flows.machine import has_gpu, usable_cores, workers
+from storage.errors import UserMistake
 from storage.home import Home
 
 NEEDED = (
@@ -67,35 +69,41 @@ def environment() -> list[Finding]:
             findings.append(Finding(name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             findings.append(Finding(name, "not installed", f"pip install {name}"))
-    fastapi = importlib.metadata.version("fastapi").split(".")
-    if not (0, 139) <= (int(fastapi[0]), int(fastapi[1])) < (0, 151):
-        findings.append(Finding("fastapi with Prefect", ".".join(fastapi), "pip install 'fastapi>=0.139,<0.151'"))
-    findings.append(
-        Finding("cores", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()))
-    )
-    findings.append(
-        Finding("GPU", "an NVIDIA driver is here" if Path("/dev/nvidiactl").exists() else "none; loops run on the CPU")
-    )
+    fastapi = next((one.found for one in findings if one.what == "fastapi" and not one.fault), None)
+    if fastapi is not None and not fits_prefect(fastapi):
+        findings.append(Finding("fastapi with Prefect", fastapi, "pip install 'fastapi>=0.139,<0.151'"))
+    findings.append(Finding("cores", str(usable_cores())))
+    findings.append(Finding("GPU", "an NVIDIA driver is here" if has_gpu() else "none; loops run on the CPU"))
+    try:
+        findings.append(Finding("engines side by side", str(workers())))
+    except UserMistake as mistake:
+        findings.append(Finding("engines side by side", os.environ["STARLOOP_WORKERS"], str(mistake)))
     return findings
+
+
+def fits_prefect(fastapi: str) -> bool:
+    """Whether Prefect's server runs with this FastAPI; a version that is no number is taken to."""
+    found = re.match(r"(\d+)\.(\d+)", fastapi)
+    return found is None or (0, 139) <= (int(found[1]), int(found[2])) < (0, 151)
 
 
 def folder(home: Path | None, preset: str) -> list[Finding]:
     """The home, and whether the disk holds what the preset writes."""
     from flows.config import presets, resolve
 
-    try:
-        opened = Home.open(home)
-    except StarloopError as fault:
-        return [Finding("home", "", str(fault))]
+    root = Home.at(home).root
+    there = next(place for place in (root, *root.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return [Finding("home", str(root), f"{there} cannot be written; give another folder with STARLOOP_HOME")]
     if preset not in presets():
         return [Finding("preset", preset, f"choose one of {', '.join(presets())}")]
     config = resolve(presets()[preset]["method"], preset, {})
     rows = config.iterations * config.problems_per_iteration * (config.samples + 1) * max(1, len(config.arms))
     estimate = rows * BYTES_A_ROW + config.iterations * max(1, len(config.arms)) * 8 * 2**20
-    free = shutil.disk_usage(opened.root).free
+    free = shutil.disk_usage(there).free
     short = f"free {(estimate - free) / 2**30:.1f} GiB more" if free < estimate else ""
     return [
-        Finding("home", f"{opened.root} can be written"),
+        Finding("home", f"{root} can be {'written' if root.exists() else 'made'}"),
         Finding(f"disk for {preset}", f"about {estimate / 2**20:,.0f} MiB of {free / 2**30:,.1f} GiB free", short),
     ]
 

@@ -73,16 +73,18 @@ def main() -> None:
     # about objects that were not freed.
     atexit.register(leave, left := [1])
     keep_quiet()
+    # A verifier or problem set of one's own is found from here; last, so that a `tasks.py` in this folder shadows nothing.
+    sys.path.append(os.getcwd())
     left[0] = call()
     sys.exit(left[0])
 
 
-def call() -> int:
-    """Carry out the command line; the exit code."""
+def call(words: list[str] | None = None) -> int:
+    """Carry out the command line, or these words in its place; the exit code."""
     from storage.errors import UserMistake
 
     try:
-        app()
+        app(words)
     except UserMistake as mistake:
         return fail(str(mistake), 2)
     except StarloopError as fault:
@@ -94,6 +96,13 @@ def call() -> int:
         return 0
     except SystemExit as asked:
         return asked.code if isinstance(asked.code, int) else 0
+    except Exception as error:
+        from flows.cli.boundary import attributed
+
+        fault = attributed(error)
+        if fault is None:
+            raise
+        return fail(str(fault), 1)
     return 0
 
 

@@ -48,13 +48,13 @@ def plan(
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
     from flows.config import resolve
+    from flows.machine import workers
     from flows.plan import keep
     from flows.plan import plan as planned
-    from flows.request import workers_of
 
     settings = parse(set or []) | ({} if iterations is None else {"iterations": iterations})
     opened = Home.open(home)
-    made = planned(method, resolve(method, preset, settings), opened, workers_of())
+    made = planned(method, resolve(method, preset, settings), opened, workers())
     keep(made, opened)
     if json_:
         sys.stdout.write(json.dumps(made.to_json(), indent=1) + "\n")

@@ -1,13 +1,14 @@
 """`starloop preview`: exactly what a run would send to the model and train on, before it does."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from flows.cli.lineage import shown
-from flows.cli.settings import parse
+from flows.cli.settings import Assignments, Preset, parse
 from storage.home import Home
 from storage.records import Attempt, Problem
 
@@ -15,18 +16,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.config import LoopConfig
+    from flows.refs import Refs
+    from tasks.training.rows import TokenRow
 
 CHARACTERS = 4000
 """Longest text shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The checkpoint that answers, and which one it is in words."""
+
+    checkpoint_id: str
+    which: str
 
 
 def preview(
     method: str,
     /,
     *,
-    preset: str | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
-    problems: int = 1,
+    preset: Preset = None,
+    set: Assignments = None,
+    problems: Annotated[int, Parameter(help="How many training problems to show.")] = 1,
     checkpoint: str | None = None,
     home: Path | None = None,
 ) -> None:
@@ -36,112 +47,132 @@ def preview(
     ----------
     method
         star
-    preset
-        A ready-made run (see `starloop presets`).
-    set
-        A setting that should be different, by dotted name. May be repeated.
-    problems
-        How many training problems to show.
     checkpoint
-        The model that answers (ckp_…); without it, the newest checkpoint of this run, if there is one.
+        The model that answers (ckp_…); without it, the last checkpoint of this run, else the newest of the home.
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
     from rich.console import Console
 
     from flows.config import resolve
+    from flows.refs import check, refs_of, settled
     from tasks.problems.registry import load
     from tasks.prompts.render import render
 
-    config = resolve(method, preset, parse(set or []))
-    opened = Home.open(home)
-    problem_set = load(config.problems)
-    template = config.template or problem_set.template
-    model = find_model(opened, checkpoint)
+    opened = Home.at(home)
+    config = resolve(method, preset, parse(set or [])).expanded()[0]
+    check(config)
+    if opened.events.is_dir():
+        config = settled(config, opened)
+    refs = refs_of(config)
+    model = chosen(opened, method, config, checkpoint)
     console = Console(highlight=False, soft_wrap=True)
-    rows = problem_set.take("train", 0, problems)
+    rows = load(config.problems).take("train", 0, problems)
     for problem in rows:
         heading(console, f"problem {shown(problem.question)}  gold {shown(problem.gold)}  {problem.stratum}")
-        field(console, "prompt", visible(render(template, problem).text))
+        field(console, "prompt", visible(render(refs.template, problem).text))
         if problem.gold is not None:
-            field(console, "hinted prompt", visible(render(template, problem, hinted=True).text))
+            field(console, "hinted prompt", visible(render(refs.template, problem, hinted=True).text))
     if model is None:
         console.print(
             "no checkpoint in this home yet: a sampled answer and a training row are shown once the base is there",
             style="dim",
         )
         return
-    answers(console, config, template, rows, model, opened)
+    answers(console, config, refs, rows, model, opened)
 
 
-def find_model(home: Home, checkpoint: str | None) -> Path | None:
-    """The folder of the checkpoint asked for, else of the newest one."""
-    from storage.lineage import find_checkpoint
+def chosen(home: Home, method: str, config: "LoopConfig", checkpoint: str | None) -> Chosen | None:
+    """The checkpoint asked for, else the last one of the run that these settings are, else the newest of the home."""
+    from flows.refs import code_behind, run_identity
+    from storage.lineage import Lineage, find_checkpoint
 
     if checkpoint is not None:
-        return home.checkpoints / find_checkpoint(home, checkpoint).checkpoint_id
-    made = sorted(home.checkpoints.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    return made[-1] if made else None
+        return Chosen(find_checkpoint(Home.existing(home.root), checkpoint).checkpoint_id, "as asked for")
+    if not home.checkpoints.is_dir():
+        return None
+    run_id = run_identity(method, config, code_behind(config))
+    with Lineage.open(home, fresh=True) as lineage:
+        made = [one.checkpoint_id for one in lineage.iterations(run_id) if one.checkpoint_id]
+    if made:
+        return Chosen(made[-1], "the last of this run")
+    folders = [folder for folder in home.checkpoints.iterdir() if folder.is_dir()]
+    newest = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+    return newest and Chosen(newest.name, "the newest in this home; this run has none yet")
 
 
 def answers(
-    console: "Console", config: "LoopConfig", template: str, problems: list[Problem], model: Path, home: Home
+    console: "Console", config: "LoopConfig", refs: "Refs", problems: list[Problem], model: Chosen, home: Home
 ) -> None:
     """One sampled answer a problem, its verdict, and the row it would become."""
-    from tasks.engines.protocol import Request, Sampling
+    from tasks.engines.protocol import Sampling
+    from tasks.generation import Asked, Model, attempt_of, requests_of
     from tasks.processes import Processes
     from tasks.prompts.render import completion, render
 
     sampling = Sampling(**config.sampling.model_dump())
-    with Processes(home.logs) as processes, processes.engine(config.engine, model) as engine:
-        ids = [Attempt.request(p.problem_id, render(template, p).text, model.name, engine.name, sampling.canonical(), 0, config.seed)
-               for p in problems]  # fmt: skip
-        requests = [Request(key, render(template, p).text) for key, p in zip(ids, problems, strict=True)]
+    asked = [Asked(problem, render(refs.template, problem), 0) for problem in problems]
+    folder = home.checkpoints / model.checkpoint_id
+    with Processes(home.logs) as processes, processes.engine(config.engine, folder) as engine:
+        writer = Model(config.engine, model.checkpoint_id, engine.weights_digest)
+        requests = requests_of(asked, writer, engine.name, sampling, config.seed)
         responses = {response.request_id: response for response in engine.generate(requests, sampling)}
     heading(
-        console, f"sampled from ckp_{model.name[:8]} at temperature {sampling.temperature:g}, top-p {sampling.top_p:g}"
+        console,
+        f"sampled from ckp_{model.checkpoint_id[:8]} ({model.which}) at temperature {sampling.temperature:g}, "
+        f"top-p {sampling.top_p:g}",
     )
-    for key, problem in zip(ids, problems, strict=True):
-        response = responses[key]
-        field(console, "answer", f"{visible(response.text)}  ({response.finish_reason}, {response.tokens} tokens)")
-        for line in verdicts(config, problem, response.text):
+    for one, request in zip(asked, requests, strict=True):
+        response = responses[request.request_id]
+        attempt = attempt_of(one, response, writer, engine.name, sampling, config.seed)
+        ended = response.error or f"{response.tokens} tokens"
+        field(console, "answer", f"{visible(attempt.text)}  ({attempt.finish_reason}, {visible(ended)})")
+        for line in verdicts(refs.verifier, one.problem, attempt):
             field(console, "verdict", line)
-        row = completion(template, response.text)
         heading(console, "the row it would be trained on, if kept; what carries the loss is underlined")
-        training_row(console, model, render(template, problem).text, row)
+        training_row(console, config, folder, one.prompt.text, completion(refs.template, attempt.text))
 
 
-def verdicts(config: "LoopConfig", problem: Problem, text: str) -> list[str]:
-    """What the run's verifier says of a text, a line an aspect."""
-    from tasks.problems.registry import load as load_problems
+def verdicts(verifier: str, problem: Problem, attempt: Attempt) -> list[str]:
+    """What the run's verifier says of an attempt, a line an aspect."""
+    from tasks.verifiers.judging import judge
     from tasks.verifiers.registry import load
 
-    verifier = load(config.verifier or load_problems(config.problems).verifier)
-    found = verifier.verify(text, problem)
     outcome = {True: "passed", False: "failed", None: "undecided"}
     return [
-        f"{verifier.ref}{' ' + one.aspect if one.aspect else ''}: {outcome[one.passed]}, read {one.answer!r}"
-        f"{' because ' + one.reason if one.reason else ''}"
-        for one in (found if isinstance(found, list) else [found])
+        f"{verifier}{' ' + visible(one.aspect) if one.aspect else ''}: {outcome[one.passed]}, read {shown(one.answer)}"
+        f"{' because ' + visible(one.reason) if one.reason else ''}"
+        for one in judge(load(verifier), attempt, problem)
     ]
 
 
-def training_row(console: "Console", model: Path, prompt: str, completion: str) -> None:
-    """The row's tokens, those that carry loss underlined, as the trainer's preflight makes them."""
+def training_row(console: "Console", config: "LoopConfig", model: Path, prompt: str, completion: str) -> None:
+    """The row's tokens, those that carry loss underlined, as the trainer's preflight makes them; or why it would be refused."""
     from rich.text import Text
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    before = tokenizer.encode(prompt, add_special_tokens=False)
-    after = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
+    from storage.errors import TrainingFault
+    from storage.records import Example
+    from tasks.engines.transformers import base_of
+    from tasks.training.preflight import tokenise
+    from tasks.training.rows import Row
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(base_of(model))
+    row = Row(0, Example.of(prompt, completion).example_id, prompt, completion)
+    try:
+        tokens: TokenRow = tokenise([row], tokenizer, config.training.recipe(config.training.steps_in(1)))[0]
+    except TrainingFault as fault:
+        console.print(f"refused: {visible(str(fault))}", style="red", markup=False)
+        return
     line = Text()
-    for tokens, style in ((before, "dim"), (after, "underline green")):
-        for token in tokens:
-            line.append(visible(tokenizer.decode([token])), style=style)
-            line.append(" ")
+    for token, label in zip(tokens.input_ids, tokens.labels, strict=True):
+        line.append(visible(tokenizer.decode([token])), style="dim" if label == -100 else "underline green")
+        line.append(" ")
     console.print(line)
     console.print(
-        f"{len(before)} tokens without loss, {len(after)} with, the end-of-text token among them", style="dim"
+        f"{tokens.prompt_tokens} tokens without loss, {len(tokens.input_ids) - tokens.prompt_tokens} with, "
+        "the end-of-text token among them",
+        style="dim",
     )
 
 

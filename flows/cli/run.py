@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.cli.settings import nested, parse
-from storage.errors import UserMistake
+from flows.cli.settings import Assignments, Preset, nested, parse
 from storage.home import Home
 
 
@@ -18,8 +17,8 @@ def run(
     method: str,
     /,
     *,
-    preset: str | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
+    preset: Preset = None,
+    set: Assignments = None,
     iterations: int | None = None,
     from_: Annotated[str | None, Parameter(name="--from")] = None,
     name: str | None = None,
@@ -33,10 +32,6 @@ def run(
     ----------
     method
         star
-    preset
-        A ready-made run (see `starloop presets`).
-    set
-        A setting that should be different, by dotted name: --set training.steps=200. May be repeated.
     iterations
         How many iterations; after 4, `--iterations 6` runs two more.
     from_
@@ -51,7 +46,8 @@ def run(
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
     from flows.config import resolve
-    from flows.refs import code_behind
+    from flows.machine import workers
+    from flows.refs import check
 
     settings = parse(set or []) | given(
         {
@@ -63,7 +59,8 @@ def run(
         }
     )
     for config in resolve(method, preset, settings).expanded():
-        code_behind(config)
+        check(config)
+    workers()
     opened = Home.open(home)
     run_ids = carry_out(method, preset, settings, opened, Console())
     from flows.cli.status import show_end
@@ -113,12 +110,6 @@ def on_server(flow: str, request: Callable[[], Any], home: Home, console: Consol
                 return flow_of(flow)(asked)
             finally:
                 listener.reset(token)
-    except (ConnectionError, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise UserMistake(
-            f"the run could not go on ({error}); run the same command again, it goes on from where it was"
-        ) from error
     finally:
         prefect_server.stop()
         sys.stdout.flush()

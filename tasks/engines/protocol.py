@@ -64,7 +64,8 @@ class Response:
     """One finished request. `text` holds neither the prompt nor the end-of-text token or stop string.
 
     `tokens` counts what was generated, the end-of-text token included; `logprob` is the sum of those tokens' log
-    probabilities in nats under the distribution they were drawn from before top-k and top-p (None: not told).
+    probabilities in nats under the distribution they were drawn from before top-k and top-p (None: not told). `final`
+    says of a failure that asking again cannot change it: a prompt that is too long, or not in the vocabulary.
     """
 
     request_id: str
@@ -74,6 +75,12 @@ class Response:
     tokens: int
     logprob: float | None = None
     error: str | None = None
+    final: bool = False
+
+    @property
+    def decided(self) -> bool:
+        """Whether this is the request's last word, without counting how often it was asked."""
+        return self.finish_reason != FAILED or self.final
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ ENGINES = {
     "scripted": "tasks.engines.scripted",
     "transformers": "tasks.engines.transformers",
 }
-"""Engine name to the module whose `open_engine(model, options)` opens it."""
+"""Engine name to the module whose `open_engine(model, options)` opens it, and whose `check_options(options)` only looks."""
 
 
 def module_of(ref: str) -> str:
@@ -35,3 +35,8 @@ def modules_of(ref: str) -> tuple[str, ...]:
 def open_engine(ref: str, model: Path | str | None = None) -> Engine:
     """The engine that `ref` names, with `model` (a folder or a hub name) loaded."""
     return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])
+
+
+def check_options(ref: str) -> None:
+    """Raises UserMistake for options that the engine would refuse when it is opened; loads no model."""
+    import_module(module_of(ref)).check_options(ref.partition(":")[2])

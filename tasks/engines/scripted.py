@@ -6,7 +6,8 @@ A JSON file maps prompts to answers, and `*` to the answer for all others:
 
 Of several answers the request's own uniform number picks one, so different samples differ and a repeated request does
 not. A function is called with the Request and the Sampling and returns the text; what it raises becomes a failed
-response. `{"fail": "why"}` in place of an answer is a failed response too. Tokens are characters.
+response. `{"fail": "why"}` in place of an answer is a failed response too, with `"final": true` one that no other try would
+change. Tokens are characters.
 """
 
 import json
@@ -25,9 +26,13 @@ Reply = Callable[[Request, Sampling], str]
 
 def open_engine(model: Path | str | None, options: str = "") -> "ScriptedEngine":
     """The engine that answers from `options`: a path to a JSON file, or `package.module:function`."""
+    return ScriptedEngine(check_options(options), _weights(model))
+
+
+def check_options(options: str) -> Reply:
+    """The answers; raises UserMistake for what cannot be read or imported."""
     if not options:
         raise UserMistake("engine scripted needs its answers: scripted:<file.json> or scripted:package.module:function")
-    digest_of_model = _weights(model)
     path = Path(options)
     if path.suffix == ".json":
         try:
@@ -36,12 +41,16 @@ def open_engine(model: Path | str | None, options: str = "") -> "ScriptedEngine"
             raise UserMistake(f"{path} cannot be read as JSON answers: {mistake}") from mistake
         if not isinstance(answers, dict):
             raise UserMistake(f"{path} holds a {type(answers).__name__}; give an object that maps prompts to answers")
-        return ScriptedEngine(_replies_from(answers), digest_of_model)
+        return _replies_from(answers)
     module, _, function = options.partition(":")
     try:
-        return ScriptedEngine(getattr(import_module(module), function or "reply"), digest_of_model)
+        return getattr(import_module(module), function or "reply")
     except (ImportError, AttributeError) as mistake:
         raise UserMistake(f"scripted answers {options!r} cannot be imported ({mistake})") from mistake
+
+
+class NeverAnswered(Exception):
+    """A script's failure that would be the same every time."""
 
 
 class ScriptedEngine:
@@ -60,7 +69,8 @@ class ScriptedEngine:
             try:
                 text = self._reply(request, sampling)
             except Exception as cause:  # noqa: BLE001 - a script's failure is a failed response, with its cause
-                yield Response(request.request_id, "", FAILED, size, 0, error=f"{type(cause).__name__}: {cause}")
+                why, final = f"{type(cause).__name__}: {cause}", isinstance(cause, NeverAnswered)
+                yield Response(request.request_id, "", FAILED, size, 0, error=why, final=final)
                 continue
             cut = text[: min((text.find(stop) for stop in sampling.stop if stop in text), default=len(text))]
             if len(cut) > sampling.max_tokens:
@@ -81,6 +91,8 @@ def _replies_from(answers: dict[str, Any]) -> Reply:
         match answer:
             case str():
                 return answer
+            case {"fail": why, "final": True}:
+                raise NeverAnswered(str(why))
             case {"fail": why}:
                 raise RuntimeError(str(why))
             case _:

@@ -10,6 +10,7 @@ that is taken from the latter: sampling is what the request says.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +31,39 @@ CACHE_BYTES = 1 << 30
 """On a CPU the cache of a batch may grow to this; on a GPU to half of the memory that is free."""
 
 
-def open_engine(model: Path | str | None, options: str = "") -> "TransformersEngine":
-    """The engine with `model` loaded; raises UserMistake for options, models and devices that do not exist or fit."""
-    chosen = {"rows": str(MOST_ROWS)}
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an engine ref says after its colon; None leaves it to the machine."""
+
+    model: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    attention: str | None = None
+    rows: int = MOST_ROWS
+
+
+def check_options(options: str) -> Options:
+    """The options as read; raises UserMistake for one that does not exist or fit. Loads nothing."""
+    chosen: dict[str, str] = {}
     for option in filter(None, options.split(",")):
         name, equals, value = option.partition("=")
-        if not equals:
-            model = model or name
-        elif name not in OPTIONS:
+        if equals and name not in OPTIONS:
             raise UserMistake(f"engine transformers has no option {name!r}; it has: {', '.join(OPTIONS)}")
-        else:
-            chosen[name] = value
-    if model is None:
+        chosen[name if equals else "model"] = value if equals else name
+    rows = chosen.pop("rows", str(MOST_ROWS))
+    if not rows.isdigit() or int(rows) < 1:
+        raise UserMistake(f"rows={rows} does not fit; give a number of texts to write at once")
+    if chosen.get("dtype", DTYPES[0]) not in DTYPES:
+        raise UserMistake(f"no dtype {chosen['dtype']!r}; give one of: {', '.join(DTYPES)}")
+    return Options(**chosen, rows=int(rows))
+
+
+def open_engine(model: Path | str | None, options: str = "") -> "TransformersEngine":
+    """The engine with `model` loaded; raises UserMistake for options, models and devices that do not exist or fit."""
+    chosen = check_options(options)
+    if (named := model or chosen.model) is None:
         raise UserMistake("engine transformers needs a model: a folder, or a hub name such as Qwen/Qwen2.5-0.5B")
-    if not chosen["rows"].isdigit() or int(chosen["rows"]) < 1:
-        raise UserMistake(f"rows={chosen['rows']} does not fit; give a number of texts to write at once")
-    return TransformersEngine(
-        _folder(model), chosen.get("dtype"), chosen.get("device"), chosen.get("attention"), int(chosen["rows"])
-    )
+    return TransformersEngine(folder_of(named), chosen.dtype, chosen.device, chosen.attention, chosen.rows)
 
 
 class TransformersEngine:
@@ -94,7 +110,7 @@ class TransformersEngine:
         for index, prompt in enumerate(encoded):
             if problem := self._unfit(prompt):
                 size = 0 if isinstance(prompt, str) else len(prompt)
-                yield Response(requests[index].request_id, "", FAILED, size, 0, error=problem)
+                yield Response(requests[index].request_id, "", FAILED, size, 0, error=problem, final=True)
             else:
                 sound.append(index)
         stops = StopStrings(sampling.stop, self._texts) if sampling.stop else None
@@ -170,7 +186,7 @@ class TransformersEngine:
         return most // _cache_bytes_per_token(self._model)
 
 
-def _folder(model: Path | str) -> Path:
+def folder_of(model: Path | str) -> Path:
     """The folder of a model: itself, or the hub's snapshot of `name@revision`."""
     if isinstance(model, Path) or Path(model).is_dir():
         if not any((Path(model) / name).is_file() for name in ("config.json", ADAPTER)):
@@ -226,8 +242,6 @@ def _dtype(asked: str | None, device: Any) -> str:
     """float32 on a CPU, where lower precisions are mostly emulated; on a GPU bfloat16 if it has it, else float16."""
     import torch
 
-    if asked is not None and asked not in DTYPES:
-        raise UserMistake(f"no dtype {asked!r}; give one of: {', '.join(DTYPES)}")
     if asked is not None or device.type != "cuda":
         return asked or "float32"
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"

@@ -41,6 +41,7 @@ class Addition:
     licence = "CC0-1.0"
     template = "addition"
     verifier = "sums"
+    alphabet = "0123456789+=?A\n"
 
     def __init__(self, shortest: int, longest: int) -> None:
         if not 1 <= shortest <= longest <= LONGEST:

@@ -10,7 +10,11 @@ SPLITS = ("train", "dev", "test")
 
 
 class ProblemSet(Protocol):
-    """Problems with gold answers. The same arguments give the same problems, on every machine."""
+    """Problems with gold answers. The same arguments give the same problems, on every machine.
+
+    A set may also have an `alphabet`: every character of its prompts and completions, newline last. Of one that has none
+    all texts are read before an embedded model is made for it.
+    """
 
     name: str
     """The ref it was loaded by; every problem carries it as `source`."""

@@ -82,3 +82,12 @@ def test_a_checkpoint_that_lacks_weights_is_refused(model_folder: Path, tmp_path
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserMistake, match=r"lacks weights.*up_proj"):
         open_engine("transformers", folder)
+
+
+def test_a_prompt_that_never_fits_is_final(engine: TransformersEngine):
+    """Too long, empty, or with a character that is no token: no other try would change it."""
+    unfit = ["1" * 200, "", "1+1=z"]
+    requests = [Request(f"{place:032x}", prompt) for place, prompt in enumerate([*unfit, "1+1="])]
+    found = {response.request_id: response for response in engine.generate(requests, Sampling(0.0, 4))}
+    assert [found[request.request_id].final for request in requests] == [True, True, True, False]
+    assert all(found[request.request_id].decided for request in requests)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.home import Home
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ["run", "star", "--preset", "addition-smoke"]
 
@@ -37,6 +39,8 @@ def said(arguments: list[str], home: Path, **environment: str) -> tuple[int, str
         ([*RUN, "--set", "problems=jsonl:/no/such.jsonl"], "/no/such.jsonl"),
         ([*RUN, "--set", "training.method=lora", "--set", "restart=previous"], "set restart = base"),
         ([*RUN, "--iterations", "0"], "iterations = 0 does not fit"),
+        ([*RUN, "--set", "rationalize_iterations=null"], "--set 'rationalize_iterations=null' says nothing: null means as the preset says"),
+        ([*RUN, "--set", 'stop={"max_tokens": null}'], "stop.max_tokens=none"),
         (["status", "run_ffff"], "no run 'run_ffff'"),
         (["lineage", "ckp_ffff"], "no checkpoint 'ckp_ffff'"),
         (["sql", "selec 1"], "syntax error"),
@@ -47,7 +51,7 @@ def said(arguments: list[str], home: Path, **environment: str) -> tuple[int, str
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(arguments, sentence, tmp_path):
-    code, stderr = said(arguments, tmp_path / "home")
+    code, stderr = said(arguments, Home.open(tmp_path / "home").root)
     assert code == 2, stderr
     assert sentence in stderr
     assert len(stderr.strip().splitlines()) <= 4  # DuckDB's own message shows where it stopped reading

@@ -2,8 +2,10 @@
 
 import pytest
 
+from flows.cli.settings import nested, parse
 from flows.config import MixConfig, StarConfig, TrainingConfig, presets, resolve
 from flows.iteration import on_plateau
+from flows.refs import refs_of
 from flows.request import StarRequest, pruned
 from storage.errors import UserMistake
 
@@ -92,3 +94,34 @@ def test_arms_are_the_whole_with_what_differs():
     assert (first.name, second.name) == ("a", "b")
     assert (second.training.steps, second.seed) == (3, 4)
     assert second.training.batch_size == first.training.batch_size
+
+
+@pytest.mark.parametrize(
+    ("assignment", "read"),
+    [
+        ("rationalize_iterations=all", lambda config: config.rationalize_iterations == "all"),
+        ("audit=none", lambda config: refs_of(config).audit is None),
+        ("stop.max_tokens=none", lambda config: config.stop.max_tokens == "none"),
+        ("stop.max_hours=none", lambda config: config.stop.max_hours == "none"),
+        ("verifier=own", lambda config: refs_of(config).verifier == "sums"),
+        ("template=own", lambda config: refs_of(config).template == "addition"),
+    ],
+)
+def test_what_a_preset_switches_on_can_be_switched_off_again(assignment, read):
+    """On the command line and in the form, which leaves out what is empty."""
+    on = {"rationalize_iterations": 1, "audit": "sum_steps", "stop": {"max_tokens": 5, "max_hours": 1.5},
+          "verifier": "exact", "template": "plain"}  # fmt: skip
+    assert not read(resolve("star", "addition-quick", on))
+    assert read(resolve("star", "addition-quick", on | parse([assignment])))
+    asked = StarRequest.model_validate({"preset": "addition-quick", "overrides": nested(parse([assignment]))})
+    assert read(resolve("star", "addition-quick", asked.settings()))
+    assert nested(parse([assignment])) == asked.settings()
+
+
+def test_a_setting_beside_its_word_keeps_its_bounds():
+    with pytest.raises(
+        UserMistake, match=r"^stop\.max_tokens = 0 does not fit in star: .*greater than or equal to 1, or"
+    ):
+        resolve("star", None, {"stop.max_tokens": 0})
+    with pytest.raises(UserMistake, match=r"^rationalize_iterations = 'some' does not fit in star"):
+        resolve("star", None, {"rationalize_iterations": "some"})
