@@ -58,30 +58,40 @@ def version_of(verifier: str, code: str) -> str:
 def judged_cells(lineage: Lineage, wanted: Version | None = None, run_id: str | None = None) -> list[JudgedCell]:
     """Every distinct cell that a verifier judged, in the order in which they were; of one verifier, version or run.
 
-    A cell that several versions judged comes once for each of them.
+    A cell that several versions judged comes once for each of them; what has been erased since is left out.
     """
-    query = (
-        "select iteration, name, key_parts->'arguments' as arguments, key_parts->'ingredients' as ingredients from step "
-        "where (key_parts->>'task') = 'verify' and (?::uuid is null or run_id = ?) "
-        "and (?::varchar is null or (key_parts->'arguments'->>'verifier') = ?) order by event_seq"
+    which = (
+        "(key_parts->>'task') = 'verify' and ($run::uuid is null or run_id = $run) "
+        "and ($verifier::varchar is null or (key_parts->'arguments'->>'verifier') = $verifier)"
     )
-    name = wanted.verifier if wanted else None
+    cells = (
+        "select step_id, iteration, name, key_parts->'arguments'->>'verifier', key_parts->'ingredients' as ingredients "
+        f"from step where {which} order by event_seq"
+    )
+    given = {"run": run_id, "verifier": wanted.verifier if wanted else None}
+    read = _read(lineage, which, given)
     found: dict[str, JudgedCell] = {}
-    for iteration, step, arguments, ingredients in lineage.rows(query, [run_id, run_id, name, name]):
+    for step_id, iteration, step, verifier, ingredients in lineage.rows(cells, given):
         code = digest(ingredients["verifier"])
-        verifier = arguments["verifier"]
-        if wanted is None or wanted.names(verifier, code):
-            problems, attempts = _manifest(arguments["problems"]), _manifest(arguments["attempts"])
+        problems, attempts = read.get((step_id, "problems")), read.get((step_id, "attempts"))
+        if problems and attempts and (wanted is None or wanted.names(verifier, code)):
             cell = JudgedCell(iteration, step, verifier, version_of(verifier, code), problems, attempts)
             found.setdefault(digest(verifier, code, problems.shards, attempts.shards), cell)
     return list(found.values())
+
+
+def _read(lineage: Lineage, which: str, given: dict[str, Any]) -> dict[tuple[str, str], Manifest]:
+    """What these steps read as it is now, by step id and role."""
+    query = (
+        "select o.step_id, o.role, any_value(h.table_name), list(replace(o.digest::varchar, '-', '') order by o.position), "
+        "sum(h.rows)::bigint from step_shard o join shard h using (digest) where o.direction = 'input' "
+        f"and o.step_id in (select step_id from step where {which}) group by o.step_id, o.role"
+    )
+    rows = lineage.rows(query, given)
+    return {(step_id, role): Manifest(table, tuple(shards), count) for step_id, role, table, shards, count in rows}
 
 
 def versions(lineage: Lineage) -> list[str]:
     """Every version of a verifier that stored verdicts are by, the newest first."""
     rows = lineage.rows("select version from v_verifier_version order by last_seq desc, version", [])
     return [row[0] for row in rows]
-
-
-def _manifest(given: dict[str, Any]) -> Manifest:
-    return Manifest(given["table"], tuple(given["shards"]), given["rows"])

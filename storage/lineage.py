@@ -291,7 +291,7 @@ class Lineage:
             record(*row) for row in self.rows(f"select {names} from {source} where {where} order by {order}", given)
         ]
 
-    def rows(self, query: str, given: list[Any]) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, given: list[Any] | dict[str, Any]) -> list[tuple[Any, ...]]:
         """The rows of a query of our own: ids as 32 hex digits, times UTC, JSON parsed. A person's goes through `query`."""
         cursor = self._connection.execute(query, given)
         json_columns = [place for place, column in enumerate(cursor.description or ()) if str(column[1]) == "JSON"]

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command in a process of its own, against the session's server."""
 
-    def call(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, home: Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "flows.cli.main", *arguments]
         settings = os.environ | {
             "STARLOOP_HOME": str(home),
@@ -25,7 +25,7 @@ def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[s
             "COLUMNS": "100",
             **environment,
         }
-        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=ROOT, timeout=280, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd, timeout=280, check=False)
 
     return call
 

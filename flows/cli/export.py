@@ -35,7 +35,7 @@ def export(
     """
     from rich.console import Console
 
-    with Lineage.open(Home.open(home), fresh=True) as lineage:
+    with Lineage.open(Home.existing(home), fresh=True) as lineage:
         match what:
             case "mix":
                 from storage.export.training_set import export_training_set

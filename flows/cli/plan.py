@@ -3,11 +3,9 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from flows.cli.settings import parse
+from flows.cli.settings import Assignments, Preset, parse
 from storage.home import Home
 
 if TYPE_CHECKING:
@@ -21,8 +19,8 @@ def plan(
     method: str,
     /,
     *,
-    preset: str | None = None,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
+    preset: Preset = None,
+    set: Assignments = None,
     iterations: int | None = None,
     price: float | None = None,
     json_: bool = False,
@@ -34,10 +32,6 @@ def plan(
     ----------
     method
         star
-    preset
-        A ready-made run (see `starloop presets`).
-    set
-        A setting that should be different, by dotted name. May be repeated.
     iterations
         How many iterations.
     price

@@ -52,7 +52,7 @@ def reverify(
 
     if verifier:
         Version.parse(verifier)
-    opened = Home.open(home)
+    opened = Home.existing(home)
 
     def request() -> Any:
         from flows.reverify import ReverifyRequest

@@ -13,15 +13,8 @@ piece as (
     from example_evidence e
     where e.example_id in (select example_id from tainted)
 ),
-made as (
-    select distinct step_id, id as mix_id from v_output where table_name = 'mix'
-),
 seen as (
-    select distinct d.mix_id, p.*
-    from piece p
-    join member m on m.id = p.evidence_id
-    join step_shard o on o.digest = m.digest
-    join made d on d.step_id = o.step_id
+    select m.mix_id, p.* from piece p join v_mix_evidence m on m.evidence_id = p.evidence_id
 ),
 weighed as (
     select s.*, t.verdict_id, t.verifier, t.was_version, t.was, t.now_version, t.now,
@@ -34,5 +27,4 @@ select
 from weighed w
 left join training t on t.mix_id = w.mix_id
 left join checkpoint c on c.training_id = t.training_id
-where w.verdict_id is not null
-    and exists (select 1 from mix_member mm where mm.mix_id = w.mix_id and mm.example_id = w.example_id);
+where w.verdict_id is not null;

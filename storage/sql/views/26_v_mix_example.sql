@@ -1,10 +1,11 @@
 -- A training set as others take it: one row a place, with what is trained on and where that came from. `iteration` is the
--- one whose step wrote the attempt (the first, where several did); of several pieces of evidence (`sources`), one is shown.
+-- one whose step wrote the attempt (the first, where several did); of several pieces of evidence for the example in this
+-- role (`sources`), one is shown.
 create or replace view v_mix_example as
 with source as (
-    select mix_id, example_id, count(*) as sources, min(evidence_id) as evidence_id
+    select mix_id, example_id, origin, count(*) as sources, min(evidence_id) as evidence_id
     from v_mix_source
-    group by mix_id, example_id
+    group by mix_id, example_id, origin
 ),
 written as (
     select m.id as attempt_id, min(s.iteration) as iteration
@@ -23,7 +24,7 @@ select
     v.verifier || '@' || left(replace(v.verifier_digest::varchar, '-', ''), 8) as verifier
 from mix_member mm
 left join example x on x.example_id = mm.example_id
-left join source s on s.mix_id = mm.mix_id and s.example_id = mm.example_id
+left join source s on s.mix_id = mm.mix_id and s.example_id = mm.example_id and s.origin = mm.role
 left join example_evidence e on e.evidence_id = s.evidence_id
 left join problem b on b.problem_id = e.problem_id
 left join attempt a on a.attempt_id = e.attempt_id
