@@ -318,6 +318,7 @@ def test_preview_shows_prompt_hint_answer_verdict_and_loss_mask(small_run, starl
     hinted = next(line.split()[-1] for line in shown.splitlines() if line.strip().startswith("hinted prompt"))
     assert hinted.endswith(f"?{prompt}")
     assert "sums: passed" in shown or "sums: failed" in shown
+    assert f"sampled from ckp_{small_run[1]['iterations'][-1]['checkpoint_id'][:8]} (the last of this run)" in shown
     assert "12 tokens without loss" in shown
     assert "the end-of-text token among them" in shown
 

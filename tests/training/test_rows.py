@@ -1,6 +1,13 @@
+from contextlib import suppress
+
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from storage.errors import TrainingFault, UserMistake
+from storage.home import Home
+from storage.records import Example
+from storage.shards import Shards
 from tasks.training.recipe import Recipe
 from tasks.training.rows import read_rows
 from tasks.training.spec import TrainingSpec
@@ -67,3 +74,23 @@ def test_a_file_that_is_no_spec_is_refused(tmp_path):
     (tmp_path / "spec.json").write_text('{"recipe": {"steps": 1}}')
     with pytest.raises(TrainingFault, match=r"spec\.json is no training spec"):
         TrainingSpec.read(tmp_path / "spec.json")
+
+
+def test_a_page_that_changed_on_the_disk_is_refused(tmp_path):
+    """Also where the changed bytes still unpack: only the page's checksum tells."""
+    shards = Shards(Home.open(tmp_path / "home"))
+    manifest = shards.write("example", [Example.of(f"{n}+1=", str(n + 1)) for n in range(50)])
+    path = shards.paths(manifest)[0]
+    members = [write_members(tmp_path / "members.parquet", shards.read(manifest, Example))]
+    sound, good = path.read_bytes(), read_rows([str(path)], members)
+    for place in range(len(sound) // 3, len(sound)):  # where the completions are
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        with suppress(OSError, pyarrow.ArrowException):
+            if pyarrow.parquet.ParquetFile(path).read(["completion"])["completion"].to_pylist() != [
+                row.completion for row in good
+            ]:
+                break
+    else:
+        raise AssertionError("no changed byte went unnoticed without the checksums; the test shows nothing")
+    with pytest.raises(TrainingFault, match="cannot be read"):
+        read_rows([str(path)], members)

@@ -1,0 +1,60 @@
+"""Commands that look before anything is there: they say what they find, and leave nothing behind."""
+
+import pytest
+
+from flows.cli.doctor import fits_prefect, folder
+from flows.cli.main import call
+from flows.cli.preview import chosen, verdicts
+from flows.config import resolve
+from storage.home import Home
+from storage.ledger import Ledger
+from storage.records import Attempt, Problem
+from tests.storage.small_loop import tell
+
+
+def test_a_preview_before_the_first_run_shows_the_prompts_and_makes_no_home(tmp_path, capsys):
+    assert call(["preview", "star", "--preset", "addition-smoke", "--home", str(tmp_path / "home")]) == 0
+    shown = capsys.readouterr().out
+    assert "hinted prompt" in shown
+    assert "no checkpoint in this home yet" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_checkpoint_is_shown_with_the_newest_of_the_home_and_says_so(tmp_path):
+    home = Home.open(tmp_path / "home")
+    ledger = Ledger(home)
+    told = tell(home, ledger)
+    ledger.close()
+    (home.checkpoints / told.ids["base"]).mkdir(exist_ok=True)
+    found = chosen(home, "star", resolve("star", "addition-smoke", {}), None)
+    assert found is not None
+    assert found.which == "the newest in this home; this run has none yet"
+    asked = chosen(home, "star", resolve("star", "addition-smoke", {}), f"ckp_{told.ids['base'][:8]}")
+    assert asked is not None
+    assert (asked.checkpoint_id, asked.which) == (told.ids["base"], "as asked for")
+
+
+def test_a_preview_judges_as_a_run_does():
+    """An attempt that failed is undecided, and no verifier is asked about it."""
+    problem = Problem.of("addition:1-5", "train", "00001+00001", "000002")
+    failed = Attempt("a" * 32, "b" * 32, problem.problem_id, "c" * 32, "d" * 32, "e", "{}", 0, 0, "A000002", "failed", 1, 0,
+                     error="too long")  # fmt: skip
+    assert verdicts("sums", problem, failed) == ["sums: undecided, read — because the attempt failed: too long"]
+
+
+def test_the_doctor_looks_at_a_home_without_making_one(tmp_path):
+    home, disk = folder(tmp_path / "deep" / "home", "addition-smoke")
+    assert (home.found, home.fault) == (f"{tmp_path}/deep/home can be made", "")
+    assert not disk.fault
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (unfit,) = folder(tmp_path / "file" / "home", "addition-smoke")
+    assert "cannot be written; give another folder with STARLOOP_HOME" in unfit.fault
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("0.139.0", True), ("0.150.9", True), ("0.138.2", False), ("0.151", False), ("1.0", False), ("0.140rc1", True), ("dev", True)],
+)  # fmt: skip
+def test_any_version_of_fastapi_can_be_looked_at(version, fits):
+    assert fits_prefect(version) is fits
