@@ -31,7 +31,8 @@ class Reason:
 
 
 def reasons(history: History, run_id: str, step: str, iteration: int | None) -> list[Reason]:
-    """The reasons of a step and, after them, those of the steps whose rows made the difference, down to where it began.
+    """The reasons of a step and, after them, those of the steps whose rows made the difference, the latest first: the last
+    is where it began.
 
     Raises UserMistake when the run computed no such step, naming those that it did.
     """
@@ -51,7 +52,8 @@ def reasons(history: History, run_id: str, step: str, iteration: int | None) -> 
         for reason in _of_step(history, mine, place):
             found.append(reason)
             wanted += [other for other in places if f"{other[0]} {other[1]}" in reason.upstream]
-    return found
+    computed_as = {place: number for number, place in enumerate(places)}
+    return sorted(found, key=lambda reason: -computed_as[reason.iteration, reason.step])
 
 
 def _of_step(history: History, mine: Sequence[Done], place: tuple[int, str]) -> list[Reason]:

@@ -103,7 +103,7 @@ def generate(
 
 def requests_of(asked: Sequence[Asked], model: Model, engine_name: str, sampling: Sampling, seed: int) -> list[Request]:
     """What the engine is sent for everything asked, in that order: the id that seeds its randomness, and the prompt."""
-    how, seed = sampling.canonical(), drawn_with(sampling, seed)
+    how, seed = sampling.text, drawn_with(sampling, seed)
     return [
         Request(
             Attempt.request(
@@ -129,7 +129,7 @@ def attempt_of(one: Asked, response: Response, model: Model, writer: str, sampli
         prompt_id=one.prompt.prompt_id,
         checkpoint_id=model.checkpoint_id,
         engine=writer,
-        sampling=sampling.canonical(),
+        sampling=sampling.text,
         sample_index=one.sample_index,
         seed=drawn_with(sampling, seed),
         text=response.text,
@@ -178,7 +178,7 @@ def stored_count(
         [problem.problem_id for problem in problems],
         prompt_ids,
         checkpoint_id=call["checkpoint_id"],
-        sampling=sampling.canonical(),
+        sampling=sampling.text,
         seed=drawn_with(sampling, call["seed"]),
         engine=version_of(call["engine"]),
         samples=range(call["first_sample"], call["first_sample"] + call["samples"]),

@@ -103,7 +103,7 @@ def folder(home: Path | None, preset: str) -> list[Finding]:
     free = shutil.disk_usage(there).free
     short = f"free {(estimate - free) / 2**30:.1f} GiB more" if free < estimate else ""
     return [
-        Finding("home", f"{root} can be {'written' if root.exists() else 'made'}"),
+        Finding("home", f"can be {'written' if root.exists() else 'made'}: {root}"),
         Finding(f"disk for {preset}", f"about {estimate / 2**20:,.0f} MiB of {free / 2**30:,.1f} GiB free", short),
     ]
 

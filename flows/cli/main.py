@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+from pathlib import Path
 
 from cyclopts import App
 
@@ -73,8 +74,9 @@ def main() -> None:
     # about objects that were not freed.
     atexit.register(leave, left := [1])
     keep_quiet()
-    # A verifier or problem set of one's own is found from here; last, so that a `tasks.py` in this folder shadows nothing.
-    sys.path.append(os.getcwd())
+    # A verifier or problem set of one's own is found from here; last, so that a `tasks.py` in this folder shadows nothing,
+    # and after our own folder, which an editable installation finds only once the path has been searched.
+    sys.path += [str(Path(__file__).parents[2]), os.getcwd()]
     left[0] = call()
     sys.exit(left[0])
 
@@ -95,7 +97,7 @@ def call(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as asked:
-        return asked.code if isinstance(asked.code, int) else 0
+        return fail(asked.code, 1) if isinstance(asked.code, str) else int(asked.code or 0)
     except Exception as error:
         from flows.cli.boundary import attributed
 

@@ -7,7 +7,7 @@ Response(request_id='9f86…', text='890727106512…A001207', finish_reason='sto
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from storage.errors import UserMistake
 from storage.identity import canonical_json
@@ -46,9 +46,18 @@ class Sampling:
         if not all(self.stop):
             raise UserMistake("an empty stop string would end every text at once; leave it out")
 
-    def canonical(self) -> str:
+    def canonical(self) -> dict[str, Any]:
+        """Its values as plain JSON, the same however they were written: what enters keys."""
+        return asdict(self) | {
+            "temperature": float(self.temperature),
+            "top_p": float(self.top_p),
+            "stop": list(self.stop),
+        }
+
+    @property
+    def text(self) -> str:
         """Its canonical JSON: what enters request ids and the ledger."""
-        return canonical_json(asdict(self) | {"temperature": float(self.temperature), "top_p": float(self.top_p)})
+        return canonical_json(self.canonical())
 
 
 @dataclass(frozen=True, slots=True)
