@@ -21,7 +21,7 @@ from storage.events import COLLECTED, ERASING, RUN_FINISHED, RUN_STARTED, STEP_C
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.records import Tombstone
-from storage.redo import as_now, made_by, read_by
+from storage.redo import checkpoints_in, made_by, read_by
 from storage.results import Result, results
 
 UNFINISHED = ("running", "failed", "cancelled", "stopped")
@@ -121,10 +121,11 @@ def _dropped(connection: duckdb.DuckDBPyConnection, drop: Sequence[str]) -> set[
 
 def _commits(connection: duckdb.DuckDBPyConnection, erasures: Erasures) -> Iterator[_Commit]:
     current = {row[0] for row in connection.execute("select event_seq from step").fetchall()}
+    checkpoints = checkpoints_in(connection)
     query = "select seq, payload from event where kind = ? order by seq"
     for seq, payload in connection.execute(query, [STEP_COMMITTED]).fetchall():
         step = json.loads(payload)
-        made, read = as_now(made_by(step), erasures), as_now(read_by(step), erasures)
+        made, read = made_by(step, erasures, checkpoints), read_by(step, erasures)
         training = step["facts"].get("training_id")
         yield _Commit(step["step_id"], step["run_id"], made, read, seq in current, training)
 

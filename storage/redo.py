@@ -6,7 +6,7 @@ can be redone; where a step comes out as it was, what follows it is found cached
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,15 +32,15 @@ def redo(connection: duckdb.DuckDBPyConnection, digests: Iterable[str]) -> list[
         "select s.step_id, s.run_id, s.iteration, s.name, e.payload from step s join event e on e.seq = s.event_seq "
         "join run r using (run_id) order by r.started_at, s.event_seq"
     )
-    erasures = Erasures.of_ledger(connection)
+    erasures, checkpoints = Erasures.of_ledger(connection), checkpoints_in(connection)
     made: dict[str, set[str]] = {}
     readers: dict[str, set[str]] = defaultdict(set)
     placed: dict[str, tuple[str, int, str]] = {}
     for step_id, run_id, iteration, name, payload in connection.execute(query).fetchall():
         step = json.loads(payload)
         placed[step_id.hex] = (run_id.hex, iteration, name)
-        made[step_id.hex] = as_now(made_by(step), erasures)
-        for identity in made[step_id.hex] | as_now(read_by(step), erasures):
+        made[step_id.hex] = made_by(step, erasures, checkpoints)
+        for identity in made[step_id.hex] | read_by(step, erasures):
             readers[identity].add(step_id.hex)
     affected: set[str] = set()
     waiting = [step for digest in digests for step in readers[digest]]
@@ -51,21 +51,28 @@ def redo(connection: duckdb.DuckDBPyConnection, digests: Iterable[str]) -> list[
     return list(_by_run(connection, [place for step, place in placed.items() if step in affected]))
 
 
-def made_by(step: dict[str, Any]) -> set[str]:
-    """The shards and checkpoint that a committed step gave back."""
-    shards = {digest for manifest in step["outputs"].values() for digest in manifest["shards"]}
-    checkpoint = step["facts"].get("checkpoint_id")
-    return shards | ({checkpoint} if isinstance(checkpoint, str) and "weights_digest" in step["facts"] else set())
+def checkpoints_in(connection: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """Shards of checkpoints to the checkpoints that they hold."""
+    query = "select m.digest, m.id from member m join shard h using (digest) where h.table_name = 'checkpoint'"
+    found: dict[str, set[str]] = {}
+    for digest, identity in connection.execute(query).fetchall():
+        found.setdefault(digest.hex, set()).add(identity.hex)
+    return found
 
 
-def read_by(step: dict[str, Any]) -> set[str]:
+def made_by(step: dict[str, Any], erasures: Erasures, checkpoints: Mapping[str, set[str]]) -> set[str]:
+    """The shards that a committed step gave back, as they are called after what was forgotten since, and its checkpoint."""
+    shards = _now((digest for manifest in step["outputs"].values() for digest in manifest["shards"]), erasures)
+    return shards.union(*(checkpoints.get(digest, ()) for digest in shards))
+
+
+def read_by(step: dict[str, Any], erasures: Erasures) -> set[str]:
     """The shards and checkpoints that it was given."""
     shards = {digest for manifest in step["inputs"].values() for digest in manifest["shards"]}
-    return shards | ids_in(json.dumps(step["key_parts"].get("arguments", {})))
+    return _now(shards | ids_in(json.dumps(step["key_parts"].get("arguments", {}))), erasures)
 
 
-def as_now(identities: Iterable[str], erasures: Erasures) -> set[str]:
-    """Shards under the names that they have after what was forgotten since."""
+def _now(identities: Iterable[str], erasures: Erasures) -> set[str]:
     return {now for identity in identities if (now := erasures.now(identity, 0)) is not None}
 
 

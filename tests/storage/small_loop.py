@@ -113,9 +113,9 @@ class Story:
         return checkpoint_id
 
 
-def tell(home: Home, ledger: Ledger) -> Story:
+def tell(home: Home, ledger: Ledger, kind: type[Story] = Story) -> Story:
     """The whole small loop, committed iteration by iteration."""
-    story = Story(home, ledger)
+    story = kind(home, ledger)
     story.run_id = ledger.start_run("small", "star", "small-preset", {"samples": 1}, run_id=digest("run"))
     problems = [problem(number) for number in (1, 2, 3, 40)]
     held_out = [problem(number, "dev") for number in (5, 60)]
