@@ -27,6 +27,7 @@ from storage.identity import content_id, show
 from storage.judged import JudgedCell, Version, judged_cells, version_of, versions
 from storage.ledger import Ledger
 from storage.lineage import Lineage
+from storage.occupancy import at_work
 from storage.shards import Shards
 from storage.taint import flips
 from tasks.ingredients import verifier_digest
@@ -73,7 +74,7 @@ def reverify(request: ReverifyRequest) -> str:
     home = Home.open(Path(request.home) if request.home else None)
     told = listener.get() or LogListener()
     chosen = selection(home, request)
-    with _recorded(home, chosen, told) as reverification:
+    with at_work(home), _recorded(home, chosen, told) as reverification:
         for (iteration, title), cells in _steps(chosen.cells):
             reverification.judge(iteration, title, cells)
     return chosen.run_id

@@ -203,14 +203,14 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """A place in a checkpoint's training set; of its `sources`, one is shown."""
+    """A place in a checkpoint's training set; of its `sources`, one is shown. A text that was forgotten is None."""
 
     position: int
     example_id: str
     origin: str
     weight: float
-    prompt: str
-    completion: str
+    prompt: str | None
+    completion: str | None
     sources: int
     problem_id: str | None
     attempt_id: str | None

@@ -31,6 +31,8 @@ def carry_out(home: Home, event: Event) -> None:
     for place in dropped_with(home, {one.digest for one in erased}):
         remove(home, place)
     traces.redact(home, forgotten_texts(home, left), event.payload["runs"])
+    for spilled in (home.root / "tmp").glob("*"):  # by a DuckDB that was killed
+        remove(home, spilled)
     home.lineage_db.unlink(missing_ok=True)
     _unlink(home, left)
 

@@ -140,7 +140,18 @@ _GROWTH = (
         "on same.text = a.text and same.question = p.question where a.finish_reason <> 'failed'",
     ),
     ("example", "select example_id from example_evidence where attempt_id in (from gone_attempt)"),
-    # Where no model wrote it, the problem's worked solution is the text.
+    (
+        "example",
+        "select e.example_id from example_evidence e join example x using (example_id) join problem p using (problem_id) "
+        f"join ({_SAID}) same (question, text) on same.text = x.completion and same.question = p.question",
+    ),
+    # Where no model wrote it, the problem's worked solution is the text, or a part of it.
+    (
+        "problem",
+        f"select p.problem_id from problem p join ({_SAID}) same (question, text) on same.question = p.question "
+        f"where length(p.rationale) >= {SHORTEST} and length(same.text) >= {SHORTEST} "
+        "and (contains(same.text, p.rationale) or contains(p.rationale, same.text))",
+    ),
     (
         "problem",
         "select problem_id from example_evidence where example_id in (from gone_example) and attempt_id is null",
