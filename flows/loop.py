@@ -161,7 +161,13 @@ class Loop:
     def _commit(self, commits: list[StepCommit]) -> None:
         """Into the ledger while the next step runs; at most one step behind."""
         self.settle()
-        self._commits.append(self._committer.submit(self._ledger.commit_steps, commits))
+        self._commits.append(self._committer.submit(self._take_in, commits))
+
+    def _take_in(self, commits: list[StepCommit]) -> list[str]:
+        """The steps that were new; readers see them as soon as showing them costs less than a fiftieth of the time."""
+        taken = self._ledger.commit_steps(commits)
+        self._ledger.publish()
+        return taken
 
     def ended(self) -> dict[str, Any]:
         """The run's last figures."""

@@ -26,7 +26,10 @@ class Contaminated:
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two examples of one training set that say nearly the same. `kind`: same words, or overlap."""
+    """Two examples of one training set that say nearly the same. `kind`: same words, or overlap.
+
+    Of their runs of words, `jaccard` is what both have as a share of all, `containment` as a share of the smaller one's.
+    """
 
     example_id: str
     other_id: str
@@ -46,10 +49,10 @@ def contamination(lineage: Lineage, mix_id: str, evaluation_id: str, words: int 
 
 
 def near_duplicates(lineage: Lineage, mix_id: str, words: int = 5, threshold: float = 0.8) -> list[NearDuplicate]:
-    """The pairs of examples of a training set that say nearly the same, the nearest first.
+    """The pairs of examples of a training set that say nearly the same, the nearest first; `threshold` is of `jaccard`.
 
     Raises UserMistake for an id that names nothing.
     """
     source = f"near_duplicates(?::uuid, n := {int(words)}, threshold := {float(threshold)})"
     given = [lineage.find(mix_id, ["mix"]).id]
-    return lineage.read(NearDuplicate, source, "true", given, "containment desc, jaccard desc, example_id, other_id")
+    return lineage.read(NearDuplicate, source, "true", given, "jaccard desc, containment desc, example_id, other_id")

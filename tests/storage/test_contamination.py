@@ -107,7 +107,7 @@ def test_near_duplicates_are_equal_words_or_mostly_shared_runs(home, ledger):
     with asked(
         home, ledger, (LONG, "9"), (LONG.upper() + "!", "9"), (other, "9"), ("a thing of its own", "1")
     ) as lineage:
-        found = near_duplicates(lineage, MIX, threshold=0.5)
+        found = near_duplicates(lineage, MIX, threshold=0.4)
         prompts = dict(lineage.rows("select example_id, prompt from example", []))
         assert near_duplicates(lineage, MIX, threshold=1.0)[0].kind == "same words"
     pairs = {(frozenset((prompts[one.example_id], prompts[one.other_id])), one.kind) for one in found}
@@ -115,7 +115,7 @@ def test_near_duplicates_are_equal_words_or_mostly_shared_runs(home, ledger):
     assert [kind for both, kind in pairs if other in both] == ["overlap"]
     assert all("a thing of its own" not in both for both, _ in pairs)
     overlap = next(one for one in found if one.kind == "overlap")
-    assert 0.5 <= overlap.jaccard < overlap.containment + 1e-9 < 1
+    assert 0.4 <= overlap.jaccard < overlap.containment < 1
 
 
 def test_the_macros_answer_where_sql_of_people_is_asked_and_in_a_client_of_their_own(home, ledger):

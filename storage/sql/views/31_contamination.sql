@@ -7,19 +7,20 @@
 -- `shared` is how many runs of n words they share. Not covered: answers alone, paraphrases, translations.
 create or replace macro contamination(mix, evaluation, n := 13) as table
 with item as materialized (
-    select problem_id, question, words(question) as words
+    select problem_id, question, list_transform(words(question), lambda word: hash(word)) as words
     from problem
     where problem_id in (select i.problem_id from evaluation_item i where i.evaluation_id = evaluation)
 ),
 given as materialized (
-    select example_id, prompt, words(prompt) as prompt_words, words(prompt || chr(10) || completion) as words
+    select example_id, prompt, list_transform(words(prompt), lambda word: hash(word)) as prompt_words,
+        list_transform(words(prompt || chr(10) || completion), lambda word: hash(word)) as words
     from example
     where example_id in (select mm.example_id from mix_member mm where mm.mix_id = mix)
 ),
 said as (  -- what an example says as a whole: its prompt, and the questions it was made from
     select example_id, prompt as text, prompt_words as words from given
     union
-    select e.example_id, p.question, words(p.question)
+    select e.example_id, p.question, list_transform(words(p.question), lambda word: hash(word))
     from example_evidence e join problem p using (problem_id)
     where e.example_id in (select g.example_id from given g)
 ),
