@@ -89,6 +89,7 @@ def _reader(path: Path, inode: int, changed: int, memory: str) -> duckdb.DuckDBP
     check_version(instance, "lineage.schema_version", path)
     instance.execute(f"set memory_limit = '{memory}'")
     instance.execute("set temp_directory = ''")
+    instance.execute("set python_enable_replacements = false")  # `from rows` is a table, never a variable of ours
     instance.execute("set enable_external_access = false")
     instance.execute("set lock_configuration = true")
     return instance
@@ -101,8 +102,12 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise UserMistake(str(error)) from error
     if len(statements) != 1:
         raise UserMistake(f"one question at a time: this is {len(statements)} statements; give a single SELECT")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError:  # one that the binding has no name for, such as UPDATE EXTENSIONS
+        kind = None
     if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        what = f"{'an' if kind.name[0] in 'AEIU' else 'a'} {kind.name}" if kind else "something else"
         raise UserMistake(
-            f"the ledger is read-only here, and this is a {kind.name}; ask with SELECT, or export a result with --csv or --json"
+            f"the ledger is read-only here, and this is {what}; ask with SELECT, or export a result with --csv or --json"
         )
