@@ -22,7 +22,7 @@ check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 
-bench: .venv/installed ## measure speed against plain reference scripts; prints one table
+bench: .venv/installed ## measure speed against plain reference scripts, and the ledger up to ten million attempts
 	@$(BIN)/python -m benchmarks.bench
 
 clean: ## remove the virtual environment (the home .starloop stays)

@@ -1,4 +1,4 @@
-"""`make bench`: speed against plain reference scripts, in one run, on this machine; prints one table.
+"""`make bench`: speed against plain reference scripts, in one run, on this machine, and how the ledger grows (`scale.py`).
 
 Ratios are medians of five pairs, ours and the reference in turn, with the same model, rows, tokens, dtype and threads. The
 loop's own overhead is read from the ledger of a real `addition-quick` run in a fresh home, and that of a rerun in the same home.
@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import scale
 from storage.home import Home
 from storage.identity import digest
 from storage.lineage import Lineage
@@ -61,6 +62,8 @@ def main() -> None:
     for row in rows:
         table.add_row(row.what, row.ours, row.reference, row.result, row.wanted)
     console.print(table)
+    console.print("the ledger at three sizes, and as many problems through a flow (half an hour) …", style="dim")
+    console.print(scale.table(list(scale.SIZES)))
 
 
 def timed(arguments: list[str]) -> float:

@@ -29,7 +29,8 @@ LOCK_WAIT_S = 60.0
 WRITER_MEMORY = "400MB"
 """What DuckDB may hold in the process of a flow; a larger step's rows go through it in pieces."""
 
-_GATHERED = 100
+_ROW_GROUP = 122_880
+_PIECES = 100
 
 LOG_BYTES = 256 * 2**10
 """Attaching replays the log at some 40 ms a MiB, and a checkpoint costs about 30 ms: beyond this it is the cheaper."""
@@ -55,7 +56,8 @@ class Database:
         """A connection whose default database is the ledger (or `path`), migrated; the caller holds the lock.
 
         `checkpoint`: everything is in the file itself, and nothing in a log beside it, once it is closed. Then also what
-        many small commits left in small pieces is gathered; at every commit that would write each row several times.
+        many small commits left in small pieces is gathered, if it is `scattered`; at every commit that would write each
+        row several times.
         """
         file = path or self.home.ledger_db
         connection = self._connection()
@@ -66,7 +68,8 @@ class Database:
                 yield connection
                 if checkpoint or _size(log_of(file)) > LOG_BYTES:
                     with suppress(duckdb.CatalogException):  # DuckDB 1.5 has no such setting, and gathers every time
-                        connection.execute(f"set max_vacuum_tasks = {_GATHERED if checkpoint else 0}")
+                        gather = checkpoint and scattered(connection)
+                        connection.execute(f"set max_vacuum_tasks = {100 if gather else 0}")
                     connection.execute("checkpoint")
             finally:
                 connection.execute("use memory")
@@ -97,6 +100,13 @@ class Database:
             log_of(file).unlink(missing_ok=True)
         connection.execute(f"attach '{_quoted(file)}' as ledger (storage_version '{STORAGE_VERSION}')")
         connection.execute("use ledger")
+
+
+def scattered(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the table that every step adds to lies in many more row groups than its rows need."""
+    query = "select count(distinct row_group_id), (select count(*) from member) from pragma_storage_info('member')"
+    pieces, rows = connection.execute(query).fetchall()[0]
+    return pieces > _PIECES + 4 * rows / _ROW_GROUP
 
 
 def new_instance() -> duckdb.DuckDBPyConnection:

@@ -193,7 +193,8 @@ class Lineage:
 
     def attempts_by_request(self, request_ids: Iterable[str], engine: str) -> dict[str, Attempt]:
         """The attempts that this engine already made for these requests; those that failed are left out, and asked again."""
-        where = "request_id in (select unnest(?::uuid[])) and engine = ? and finish_reason <> 'failed'"
+        found = "select rowid from attempt where request_id in (select unnest(?::uuid[])) and engine = ? and finish_reason <> 'failed'"
+        where = f"rowid in ({found})"  # so that no text is unpacked but theirs
         rows = self.read(Attempt, "attempt", where, [list(request_ids), engine], "attempt_id desc")
         return {attempt.request_id: attempt for attempt in rows}
 
@@ -306,7 +307,7 @@ def stored_attempts(home: Home, request_ids: Iterable[str], engine: str) -> dict
     """As `Lineage.attempts_by_request`, from the snapshot as it lies there; nothing where there is none."""
     if not home.lineage_db.is_file():
         return {}
-    with Lineage(home, snapshot_cursor(home)) as lineage:
+    with Lineage(home, snapshot_cursor(home, memory="250MB")) as lineage:
         return lineage.attempts_by_request(request_ids, engine)
 
 

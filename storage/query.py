@@ -63,22 +63,23 @@ def ask(
                 wait([asked], timeout=0.05)
 
 
-def snapshot_cursor(home: Home) -> duckdb.DuckDBPyConnection:
+def snapshot_cursor(home: Home, memory: str = "2GB") -> duckdb.DuckDBPyConnection:
     """A connection to the snapshot as it is now, that can do nothing but read it. Raises StorageFault if it is damaged.
 
-    One DuckDB instance a snapshot is kept and shared, since making one takes fifty times as long as a query.
+    `memory` is what its questions may take, and what it keeps of the file; a flow that looks up attempts needs little. One
+    DuckDB instance a snapshot is kept and shared, since making one takes fifty times as long as a query.
     """
     try:
         stat = home.lineage_db.stat()
-        cursor = _reader(home.lineage_db, stat.st_ino, stat.st_mtime_ns).cursor()
+        cursor = _reader(home.lineage_db, stat.st_ino, stat.st_mtime_ns, memory).cursor()
         cursor.execute("use lineage")
     except (duckdb.IOException, duckdb.SerializationException, duckdb.CatalogException) as error:
         raise database_fault(error, home.lineage_db) from error
     return cursor
 
 
-@lru_cache(maxsize=1)
-def _reader(path: Path, inode: int, changed: int) -> duckdb.DuckDBPyConnection:
+@lru_cache(maxsize=2)
+def _reader(path: Path, inode: int, changed: int, memory: str) -> duckdb.DuckDBPyConnection:
     del inode, changed  # what tells one snapshot at this path from the next
     instance = new_instance()
     # Attached, not connected to: DuckDB gives everyone in a process who connects to a path the file that the first of
@@ -86,8 +87,9 @@ def _reader(path: Path, inode: int, changed: int) -> duckdb.DuckDBPyConnection:
     quoted = str(path).replace("'", "''")
     instance.execute(f"attach '{quoted}' as lineage (read_only)")
     check_version(instance, "lineage.schema_version", path)
-    instance.execute("set memory_limit = '2GB'")
+    instance.execute(f"set memory_limit = '{memory}'")
     instance.execute("set temp_directory = ''")
+    instance.execute("set python_enable_replacements = false")  # `from rows` is a table, never a variable of ours
     instance.execute("set enable_external_access = false")
     instance.execute("set lock_configuration = true")
     return instance
@@ -100,8 +102,12 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise UserMistake(str(error)) from error
     if len(statements) != 1:
         raise UserMistake(f"one question at a time: this is {len(statements)} statements; give a single SELECT")
-    kind = statements[0].type
+    try:
+        kind = statements[0].type
+    except ValueError:  # one that the binding has no name for, such as UPDATE EXTENSIONS
+        kind = None
     if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        what = f"{'an' if kind.name[0] in 'AEIU' else 'a'} {kind.name}" if kind else "something else"
         raise UserMistake(
-            f"the ledger is read-only here, and this is a {kind.name}; ask with SELECT, or export a result with --csv or --json"
+            f"the ledger is read-only here, and this is {what}; ask with SELECT, or export a result with --csv or --json"
         )

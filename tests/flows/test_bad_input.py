@@ -1,8 +1,10 @@
 """A person's mistakes: one sentence that names the value and what would fit, exit code 2, nothing done, no traceback."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,12 @@ def said(arguments: list[str], home: Path, **environment: str) -> tuple[int, str
         (["sql", "selec 1"], "syntax error"),
         (["sql", "drop table run"], "the ledger is read-only here, and this is a DROP"),
         (["sql", "select * from read_csv('/etc/passwd')"], "disabled"),
+        (["sql", "copy (select 1) to '/dev/stdout'"], "the ledger is read-only here, and this is a COPY"),
+        (["sql", "attach '/etc/passwd' as other"], "the ledger is read-only here, and this is an ATTACH"),
+        (["sql", "install httpfs"], "the ledger is read-only here, and this is a LOAD"),
+        (["sql", "select 1; select 2"], "one question at a time: this is 2 statements"),
+        (["sql", "select count(*) from range(10000000) a, range(1000000) b where a.range + b.range < 0", "--timeout", "0.3"],
+         "the query took longer than 0.3 s and was stopped"),
         (["report", "run_ffff"], "no run 'run_ffff'"),
         (["preview", "star", "--preset", "nothing"], "no preset 'nothing'"),
     ],
@@ -93,9 +101,33 @@ def test_an_empty_problem_set_stops_before_anything_is_trained(tmp_path, prefect
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))
 
 
-def test_help_answers_at_once():
-    import time
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script starts with it ignored
+print("here", file=sys.stderr, flush=True)
+from flows.cli.main import main
+main()
+"""
 
+
+@pytest.mark.slow
+def test_control_c_stops_a_question(tmp_path):
+    query = "select count(*) from range(10000000) a, range(1000000) b where a.range + b.range < 0"
+    command = [sys.executable, "-P", "-c", INTERRUPTIBLE, "sql", query]
+    settings = os.environ | {"STARLOOP_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    assert said(["sql", "select 1"], tmp_path / "home") == (0, "")
+    with subprocess.Popen(command, cwd=ROOT, env=settings, text=True, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "here\n"
+        time.sleep(4)  # until the question is being answered; earlier, Ctrl-C ends the command as well
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+        assert child.wait(30) == 130, rest
+    assert "Traceback" not in rest
+    assert "stopped" in rest
+
+
+def test_help_answers_at_once():
     best = 9.0
     for _ in range(3):
         begun = time.perf_counter()

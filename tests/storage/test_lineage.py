@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from small_loop import Story
 
@@ -208,6 +209,11 @@ def test_an_unknown_id_names_the_nearest(told: Story, lineage: Lineage):
         "attach 'other.duckdb' as other", "detach lineage", "install httpfs", "load httpfs", "set threads = 1", "reset threads",
         "use memory", "pragma enable_profiling", "call force_checkpoint()", "checkpoint", "vacuum", "begin", "prepare p as select 1",
         "select 1; delete from run", "explain analyze delete from run", "with x as (select 1) delete from run",
+        "explain analyze copy run to 'out.csv'", "explain analyze create table x (i int)", "from query('delete from run')",
+        "from query('copy run to ''out.csv''')", "merge into run using run r on false when matched then delete", "set variable x = 1",
+        "execute p", "deallocate p", "import database 'in'", "comment on table run is 'x'", "create secret s (type http)",
+        "create macro f() as 1", "create sequence s", "update extensions", "force install httpfs", "load './evil.so'",
+        "from force_checkpoint()", "from enable_logging()", "from enable_profiling()",
     ],
 )  # fmt: skip
 def test_sql_that_would_change_anything_is_refused(
@@ -223,11 +229,25 @@ def test_sql_that_would_change_anything_is_refused(
 @pytest.mark.parametrize(
     "source",
     ["read_csv('/etc/passwd')", "read_text('/etc/passwd')", "read_blob('/etc/passwd')", "read_parquet('/etc/passwd')",
-     "read_json('/etc/passwd')", "glob('/etc/*')", "'/etc/passwd'", "read_csv('http://127.0.0.1:9/x')", "sniff_csv('/etc/passwd')"],
+     "read_json('/etc/passwd')", "glob('/etc/*')", "'/etc/passwd'", "read_csv('http://127.0.0.1:9/x')", "sniff_csv('/etc/passwd')",
+     "read_text(['/etc/passwd'])", "read_csv_auto('/dev/stdin')", "read_ndjson_objects('/etc/passwd')", "parquet_metadata('/etc/passwd')",
+     "read_duckdb('/etc/passwd')", "'http://127.0.0.1:9/x.parquet'", "duckdb_secrets()"],
 )  # fmt: skip
 def test_sql_that_reads_a_file_is_refused(lineage: Lineage, source: str):
     with pytest.raises(UserMistake, match=r"disabled|does not exist|Permission"):
         lineage.query(f"select * from {source}")
+
+
+def test_the_writers_own_database_is_out_of_reach(told: Story, lineage: Lineage):
+    with pytest.raises(UserMistake, match="Permission"):
+        lineage.query(f"select * from read_blob('{told.home.ledger_db}')")
+
+
+def test_a_name_is_never_a_variable_of_the_program(lineage: Lineage):
+    rows = pa.table({"secret": [1]})
+    with pytest.raises(UserMistake, match="Table with name rows does not exist"):
+        lineage.query("select * from rows")
+    assert rows.num_rows == 1
 
 
 def test_wrong_sql_is_answered_with_duckdbs_own_words(lineage: Lineage):
@@ -261,6 +281,10 @@ def test_a_query_that_runs_for_ever_is_stopped(lineage: Lineage):
             "select count(*) from range(10000000) a, range(1000000) b where a.range + b.range < 0", timeout_s=0.2
         )
     assert time.monotonic() - began < 10
+    with pytest.raises(UserMistake, match=r"took longer than 0\.2 s"):
+        lineage.query(
+            "with recursive t as (select 1 i union all select i from t) select count(*) from t", timeout_s=0.2
+        )
     assert lineage.query("select 1").rows == [(1,)]
 
 
