@@ -22,6 +22,7 @@ from flows.refs import run_identity
 from flows.step import Figures, Model, Step, accounting_of, note, submit
 from flows.tracker import Tracker
 from storage.errors import AccountingError, StarloopError
+from storage.faults import reached
 from storage.home import Home
 from storage.identity import show
 from storage.ledger import Ledger, StepCommit
@@ -133,7 +134,9 @@ class Loop:
             "wall_s": round(time.monotonic() - figures.begun, 3),
         }
         self.settle()
+        reached("iteration-before-record")
         self._ledger.record("iteration_finished", {"run_id": self.run_id, **summary})
+        reached("iteration-after-record")
         self._ledger.publish()
         self.tracker.iteration(summary, model.checkpoint_id, model.kind, model.base_checkpoint_id)
         self.listener.iteration_done(IterationDone(summary))
@@ -220,6 +223,7 @@ def loop_of(
     model_name = config.model_name or f"{config.problems.partition(':')[0]}-{method}"
     tracker = Tracker(runtime, run_id, model_name, candidates=config.learns_from_what_passed)
     tracker.loop(name, method, preset, settings)
+    reached("run-after-start")
     loop = Loop(method, config, runtime, ledger, listener, run_id, tracker, budgets)
     listener.said(f"run {show('run', run_id)} in {runtime.home.root}")
     state, why = "failed", ""
@@ -240,7 +244,9 @@ def loop_of(
         raise
     finally:
         loop.close_ledger()
+        reached("run-before-finish")
         ledger.finish_run(run_id, state=state, facts={"why": why, **loop.ended()})
+        reached("run-after-finish")
         for warning in tracker.finish(state, loop.outcome, max(loop.figures, default=0)):
             listener.said(warning)
         ledger.publish(force=True)

@@ -26,9 +26,7 @@ class IterationDone:
 
 
 class Listener(Progress, Protocol):
-    """Told of everything. Calls to `advance` come from task threads, the others from the flow's."""
-
-    def said(self, text: str) -> None: ...
+    """Told of everything. Calls to `advance` and `said` come from task threads too, the others from the flow's."""
 
     def step_started(self, iteration: int, title: str, cells: int) -> None: ...
 

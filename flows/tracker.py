@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StarloopError
+from storage.home import atomic_write
 from storage.identity import content_id, show
 from tasks import outbox
 from tasks import tracking_messages as messages
@@ -64,14 +65,10 @@ class Tracker:
         used = ()
         if mix_id := summary.get("mix_id"):
             used = (messages.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
-        # Seconds differ from one sitting to the next; a rerun that found everything cached has nothing new to tell.
-        if summary["tasks_run"]:
-            outbox.put(
-                self._home,
-                messages.Iteration(
-                    self._run_id, iteration_id, number, now, self._began, metrics=metrics, datasets=used
-                ),
-            )
+        outbox.put(
+            self._home,
+            messages.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics, datasets=used),
+        )
         evidence = {name: summary[name] for name in ("held_out_accuracy", "ci_low", "ci_high", "n")}
         outbox.put(
             self._home,
@@ -115,7 +112,7 @@ class Tracker:
 
     def _call(self) -> None:
         spec = self._home / "outbox" / "delivery.json"
-        spec.write_text(json.dumps({"home": str(self._home), "result": str(self._result)}), encoding="utf-8")
+        atomic_write(spec, json.dumps({"home": str(self._home), "result": str(self._result)}).encode())
         try:
             self._runtime.processes.call(
                 "tasks.tracking:run", str(spec), log=self._runtime.home.logs / "mlflow.log", threads=1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StorageFault
+from storage.faults import reached
 from storage.home import Home, removed_on_failure, sync_folder, temporary_beside, write_synced, writing
 from storage.identity import canonical_json
 
@@ -63,11 +64,13 @@ class Events:
         texts = [canonical_json({"at": _stamp(moment), "kind": d.kind, "payload": d.payload}) for d in drafts]
         recorded: list[Event] = []
         seq = after
+        reached("event-before-write")
         for draft, text in zip(drafts, texts, strict=True):
             seq = self._create(seq + 1, text.encode())
             recorded.append(Event(seq, draft.kind, moment, json.loads(text)["payload"]))
         with writing(self.folder):
             sync_folder(self.folder)
+        reached("event-after-write")
         return recorded
 
     def all(self) -> Iterator[Event]:
@@ -109,6 +112,7 @@ class Events:
         temporary = temporary_beside(self.path(seq))
         with writing(self.path(seq)), removed_on_failure(temporary):
             write_synced(temporary, data)
+            reached("event-before-link")
             while not _claim(temporary, self.path(seq)):
                 seq += 1
             temporary.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from storage import faults
 from storage.errors import StorageFault, StorageFull, UserMistake
+from storage.faults import reached
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -54,6 +56,7 @@ class Home:
 
         Raises UserMistake if it cannot be made or written.
         """
+        faults.check()
         home = cls.at(path)
         root = home.root
         try:
@@ -141,14 +144,16 @@ class Home:
         return self.root / "mlartifacts"
 
 
-def atomic_write(path: Path, data: bytes | memoryview) -> None:
+def atomic_write(path: Path, data: bytes | memoryview, point: str | None = None) -> None:
     """Puts `data` at `path` so that a reader, or a power cut, sees all of it or what was there before.
 
-    Raises StorageFull when the disk is, and StorageFault for anything else; the temporary file is gone either way.
+    `point` names the moment (see `storage.faults`) at which the file is whole and does not have its name yet. Raises StorageFull when the disk is, and StorageFault for anything else; the temporary file is gone either way.
     """
     temporary = temporary_beside(path)
     with writing(path), removed_on_failure(temporary):
         write_synced(temporary, data)
+        if point is not None:
+            reached(point)
         os.replace(temporary, path)
         sync_folder(path.parent)
 

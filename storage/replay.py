@@ -13,6 +13,7 @@ import duckdb
 
 from storage.erasures import ErasureAhead, Erasures, erased_by, is_erasure
 from storage.events import COLLECTED, FORGOTTEN, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
+from storage.faults import reached
 from storage.identity import canonical_json
 from storage.ingest import Named, take_in
 from storage.manifest import Manifest
@@ -56,7 +57,9 @@ def _take_in(
     try:
         take_in(connection, shards, _named(batch, erasures), trust=trust)
         _apply(connection, batch, erasures)
+        reached("ingest-before-commit")
         connection.execute("commit")
+        reached("ingest-after-commit")
     except BaseException:
         connection.execute("rollback")
         raise

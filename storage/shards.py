@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from storage.columns import conform, content_digest, to_columns, to_records
 from storage.errors import DamagedShard
+from storage.faults import reached
 from storage.home import Home, atomic_write
 from storage.manifest import Manifest
 from storage.records import RECORDS, Record
@@ -30,9 +31,9 @@ ROWS_PER_SHARD = 65_536
 _BATCH_ROWS = 4_096
 """Rows that are Python objects at once."""
 
-_WRITTEN = 20_000
-_written: dict[Path, tuple[int, int, int] | None] = {}
-"""The latest files that this process wrote, with what tells each of them from a later one of that name."""
+_KNOWN = 20_000
+_known: dict[Path, tuple[int, int, int] | None] = {}
+"""The latest files that this process wrote or digested, with what tells each of them from a later one of that name."""
 
 
 class Shards:
@@ -123,9 +124,9 @@ class Shards:
         self.verified(digest, table)
 
     def own(self, digest: str, table: str) -> bool:
-        """Whether this process wrote the shard, and its file is still the one that it wrote; no row is read."""
+        """Whether this process wrote the shard or has digested it, and its file is still the same; no row is read."""
         path = self.path(table, digest)
-        return (state := _state(path)) is not None and _written.get(path) == state
+        return (state := _state(path)) is not None and _known.get(path) == state
 
     def paths(self, manifest: Manifest) -> list[Path]:
         """The files of a manifest, in order; for processes that read Parquet themselves."""
@@ -135,26 +136,34 @@ class Shards:
         """Whether every shard of a manifest has its file; `verify` says whether the file is right."""
         return all(path.is_file() for path in self.paths(manifest))
 
+    def intact(self, manifest: Manifest) -> bool:
+        """Whether every shard of a manifest is there and holds what its name says; a file that did not change is read once."""
+        return all(self._intact(manifest.table, digest) for digest in manifest.shards)
+
     def _store(self, table: str, columns: pa.Table) -> str:
         digest = content_digest(table, columns)
         path = self.path(table, digest)
-        if path.is_file() and self._intact(table, digest):
+        if self._intact(table, digest):
             return digest
         sink = pa.BufferOutputStream()
         # Page checksums let any reader notice damage; statistics on random ids would only cost space.
         pq.write_table(columns, sink, compression="zstd", write_statistics=False, write_page_checksum=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, memoryview(sink.getvalue()))
-        _written[path] = _state(path)
-        while len(_written) > _WRITTEN:
-            _written.pop(next(iter(_written)), None)
+        reached("shard-before-write")
+        atomic_write(path, memoryview(sink.getvalue()), "shard-before-rename")
+        reached("shard-after-rename")
+        _remember(path, _state(path))
         return digest
 
     def _intact(self, table: str, digest: str) -> bool:
+        if self.own(digest, table):
+            return True
+        path = self.path(table, digest)
+        state = _state(path)
         try:
             self.verify(digest, table)
         except DamagedShard:
             return False
+        _remember(path, state)
         return True
 
     def _table_of(self, digest: str) -> str:
@@ -214,6 +223,12 @@ class ShardWriter:
         whole = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._waiting_rows = [], 0
         self._digests.append(self._shards._store(self._table, whole))
+
+
+def _remember(path: Path, state: tuple[int, int, int] | None) -> None:
+    _known[path] = state
+    while len(_known) > _KNOWN:
+        _known.pop(next(iter(_known)), None)
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from storage.database import Database, log_of
+from storage.faults import reached
 from storage.home import Home, removed_on_failure, sync_folder, temporary_beside, writing
 
 STORED = ("v_mix_evidence", "v_mix_parent")
@@ -30,8 +31,10 @@ def publish(home: Home, database: Database) -> None:
         with database.attached(temporary, checkpoint=True) as connection:
             store_views(connection)
         log_of(temporary).unlink(missing_ok=True)
+        reached("publish-before-rename")
         os.replace(temporary, home.lineage_db)
         sync_folder(home.root)
+    reached("publish-after-rename")
 
 
 def store_views(connection: duckdb.DuckDBPyConnection) -> None:

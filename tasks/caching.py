@@ -14,6 +14,7 @@ Tasks take `runtime` (the home, the child processes, the cancel event) beside th
 import functools
 import inspect
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -29,14 +30,18 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_logger
 from prefect.serializers import Serializer
 from prefect.tasks import Task
+from prefect.transactions import IsolationLevel
+from pydantic import PrivateAttr
 
 from storage.errors import AccountingError, StorageFault
+from storage.faults import reached
 from storage.home import Home, atomic_write
 from storage.identity import canonical_json, digest, show
 from storage.manifest import Accounting, Manifest, Output
 from storage.shards import Shards
 from tasks.checkpoints import missing
 from tasks.code_digest import code_of
+from tasks.locks import ResultLocks
 from tasks.runtime import Runtime
 
 UNKEYED = frozenset({"runtime"})
@@ -82,16 +87,19 @@ class StepHandle:
     """A submitted step: wait with `result()`; `hit` then says whether an earlier task run had made it."""
 
     future: PrefectFuture[StepRecord]
-    home: Home
+    runtime: Runtime
 
     def result(self) -> StepRecord:
         """The record. Raises what the task raised, and StorageFault if the record did not reach the disk."""
         record = self.future.result()
-        if not (self.home.results / record.key).exists():
+        results = self.runtime.home.results
+        if not (results / record.key).exists():
             raise StorageFault(
-                f"the result of '{record.name}' was not written under {self.home.results}; "
+                f"the result of '{record.name}' was not written under {results}; "
                 "free space there or make it writable, and run again"
             )
+        for path in self.runtime.leftovers.pop(self.task_run_id, []):
+            remove(path)
         return record
 
     def hit(self, record: StepRecord) -> bool:
@@ -166,14 +174,16 @@ class CachedTask:
 
     def submit(self, run_name: str, runtime: Runtime, **arguments: Any) -> StepHandle:
         """Start it in the flow's task runner under this run name; what it shows is in the Prefect UI."""
-        named = self._task.with_options(task_run_name=run_name.replace("{", "(").replace("}", ")"))
-        named.result_storage = RecordStorage(root=str(runtime.home.root))
-        return StepHandle(named.submit(**arguments, runtime=runtime), runtime.home)
+        alone = _KeyPolicy(owner=self, isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=ResultLocks(runtime))
+        named = self._task.with_options(task_run_name=run_name.replace("{", "(").replace("}", ")"), cache_policy=alone)
+        named.result_storage = RecordStorage(root=str(runtime.home.root)).telling(runtime.progress.said)
+        return StepHandle(named.submit(**arguments, runtime=runtime), runtime)
 
     def _run(self, *args: Any, **kwargs: Any) -> StepRecord:
         bound = self._signature.bind(*args, **kwargs)
         runtime: Runtime = bound.arguments["runtime"]
         runtime.check_cancelled()
+        reached("task-before-work")
         clock = Clock()
         token = _clock.set(clock)
         try:
@@ -186,6 +196,7 @@ class CachedTask:
         parts = _keyed.get() or self.key_parts(arguments)
         context = TaskRunContext.get()
         task_run_id = str(context.task_run.id) if context else ""
+        runtime.leftovers[task_run_id] = clock.leftovers
         work_s = clock.elapsed() - clock.startup_s
         return StepRecord(
             output, self.name, self.key_of(parts), parts, task_run_id, clock.startup_s, work_s, clock.reused
@@ -230,12 +241,13 @@ def plain(value: Any) -> object:
 
 
 class Clock:
-    """Seconds of one task, startup (a process, a model being loaded) apart from work."""
+    """One task's sitting: its seconds, startup (a process, a model being loaded) apart from work, and what it leaves behind."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self.startup_s = 0.0
         self.reused = 0
+        self.leftovers: list[Path] = []
 
     def elapsed(self) -> float:
         return time.monotonic() - self._begun
@@ -255,6 +267,25 @@ def found_already(rows: int) -> None:
     """Called inside a cached task: so many of its rows were there before, in the ledger or in a journal."""
     if clock := _clock.get():
         clock.reused += rows
+
+
+def done_with(path: Path) -> None:
+    """Called inside a cached task: nobody needs this file or folder once the task's result is on the disk.
+
+    Until then it stays, so that a kill before that costs none of the work that it holds.
+    """
+    if clock := _clock.get():
+        clock.leftovers.append(path)
+    else:
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """A file or a folder with all it holds, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
@@ -307,6 +338,12 @@ class RecordStorage(WritableFileSystem):
 
     _block_type_name = "starloop records"
     root: str
+    _say: Callable[[str], None] | None = PrivateAttr(default=None)
+
+    def telling(self, say: Callable[[str], None]) -> "RecordStorage":
+        """The same, and `say` hears why a record is dropped."""
+        self._say = say
+        return self
 
     def read_record(self, key: str) -> StepRecord:
         """The record under a key; raises OSError if there is none and StorageFault if it does not hold (any more)."""
@@ -322,7 +359,9 @@ class RecordStorage(WritableFileSystem):
     def write_path(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, path: str, content: bytes, *, _sync: bool = True
     ) -> None:
-        atomic_write(Home(Path(self.root)).results / path, content)
+        reached("result-before-write")
+        atomic_write(Home(Path(self.root)).results / path, content, "result-before-rename")
+        reached("result-after-write")
 
     async def aread_path(self, path: str) -> bytes:
         return self.read_path(path)
@@ -343,6 +382,8 @@ class RecordStorage(WritableFileSystem):
         for manifest in record.output.manifests.values():
             if not shards.exists(manifest):
                 raise self._dropped(key, f"a shard of its {manifest.table} rows is gone")
+            if not shards.intact(manifest):
+                raise self._dropped(key, f"a shard of its {manifest.table} rows is damaged")
         facts = record.output.facts
         checkpoint, names = facts.get("checkpoint_id"), facts.get("files")
         recorded = [str(name) for name in names] if isinstance(names, list) else []
@@ -352,5 +393,8 @@ class RecordStorage(WritableFileSystem):
 
     def _dropped(self, key: str, why: str) -> StorageFault:
         (Home(Path(self.root)).results / key).unlink(missing_ok=True)
-        get_logger("starloop").warning("the cached result %s was dropped: %s; it is computed again", key, why)
-        return StorageFault(f"the cached result {key} was dropped: {why}")
+        sentence = f"the cached result {key} was dropped: {why}; it is computed again"
+        get_logger("starloop").warning(sentence)
+        if self._say is not None:
+            self._say(sentence)
+        return StorageFault(sentence)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from storage.checkpoints import file_digests
 from storage.errors import StarloopError
+from storage.faults import reached
 from storage.home import sync_folder, writing
 
 
@@ -19,12 +20,14 @@ def keep(made: Path, place: Path, files: Mapping[str, str]) -> None:
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
+        reached("checkpoint-before-keep")
         try:
             made.rename(place)
         except OSError:
             if not is_whole(place, files):  # else another process came to the same content at this moment
                 raise
         sync_folder(place.parent)
+        reached("checkpoint-after-keep")
 
 
 def is_whole(place: Path, files: Mapping[str, str]) -> bool:

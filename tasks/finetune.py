@@ -67,8 +67,9 @@ def finetune(
             )
             result = train(spec, training_id, runtime)
             place = runtime.home.checkpoints / checkpoint_of(result, base_checkpoint_id)
-            keep(Path(spec.out), place, result.files)
+            # The record first: it counts from the moment that its checkpoint is there, so a kill between the two costs nothing.
             atomic_write(record_of(training_id, runtime), json.dumps(result.plain()).encode())
+            keep(Path(spec.out), place, result.files)
             shutil.rmtree(work, ignore_errors=True)
     startup_took(result.startup_s)
     checkpoint = Checkpoint(

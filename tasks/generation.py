@@ -2,7 +2,10 @@
 only the rest is asked of the engine.
 
 Every finished response is appended to the cell's journal (fsynced at least once a second) before anything else
-happens to it, so a kill costs the requests in flight. A response that failed is transient unless its engine says that it is
+happens to it, so a kill costs the requests in flight. A model in a process of our own is asked for the whole cell again:
+beside other rows its numbers can differ in the last bits, and a resumed run is to be the same as an undisturbed one.
+
+A response that failed is transient unless its engine says that it is
 final: the cell keeps its rows in the journal and fails; a resume asks only for those, and after `MAX_ATTEMPTS` they are
 final, stored and counted as failed.
 
@@ -22,12 +25,13 @@ from types import TracebackType
 from typing import Any
 
 from storage.errors import EngineFault
+from storage.faults import reached
 from storage.home import writing
 from storage.identity import digest
 from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
 from storage.tombstones import REQUEST, WHY, Tombstones
-from tasks.caching import found_already, startup_took
+from tasks.caching import done_with, found_already, startup_took
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
 from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
@@ -75,11 +79,17 @@ def generate(
         ids = [request.request_id for request in requests]
         writer = f"{engine.name}{version_of(model.engine)}"
         done = {key: _response(row) for key, row in stored_attempts(runtime.home, ids, writer).items()}
-        journal = journal_of(runtime, writer, ids)
-        done |= journal.finished()
-        found_already(len(done))
         problems = {key: one.problem for key, one in zip(ids, asked, strict=True)}
-        done |= _barred(problems, runtime.tombstones)
+        barred = _barred(problems, runtime.tombstones)
+        journal = journal_of(runtime, writer, ids)
+        kept = journal.finished()
+        if engine.batched and not all(key in done or key in barred or key in journal.answered for key in ids):
+            # A pass that was cut off: what it had left to ask would now be written in other batches, and round differently.
+            journal.remove()
+        else:
+            done |= kept
+        found_already(len(done))
+        done |= barred
         missing = [request for request in requests if request.request_id not in done]
         if missing:
             with journal:
@@ -87,7 +97,9 @@ def generate(
                     if runtime.tombstones.bar_text(problems[response.request_id], response.text):
                         done[response.request_id] = _forgotten(response.request_id)
                         continue
+                    reached("journal-before-append")
                     journal.append(response)
+                    reached("journal-after-append")
                     if response.decided or journal.failures[response.request_id] >= MAX_ATTEMPTS:
                         done[response.request_id] = response
                     runtime.progress.advance(step, len(ids) - len(missing) + count, len(ids))
@@ -154,9 +166,9 @@ def _forgotten(request_id: str) -> Response:
 
 
 def seal(attempts: Sequence[Attempt], runtime: Runtime) -> None:
-    """Forget the cell's journal: its rows are in a shard now."""
+    """Let go of the cell's journal: its rows are in a shard now."""
     if attempts:
-        journal_of(runtime, attempts[0].engine, [attempt.request_id for attempt in attempts]).remove()
+        done_with(journal_of(runtime, attempts[0].engine, [attempt.request_id for attempt in attempts]).path)
 
 
 def journal_of(runtime: Runtime, writer: str, request_ids: Sequence[str]) -> "Journal":
@@ -189,8 +201,10 @@ class Journal:
     """Finished responses of a cell, one JSON line each, in the order they came. A torn last line is ignored."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._synced = time.monotonic()
+        self.answered: set[str] = set()
+        """Requests with a response, failed ones included."""
         self.failures: Counter[str] = Counter()
         self.last_error = ""
 
@@ -198,10 +212,10 @@ class Journal:
         """Responses by request id; failed ones only once they are final."""
         finished: dict[str, Response] = {}
         names = {field.name for field in fields(Response)}
-        with writing(self._path):
-            if not self._path.exists():
+        with writing(self.path):
+            if not self.path.exists():
                 return finished
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines:
             try:
                 response = Response(**{name: value for name, value in json.loads(line).items() if name in names})
@@ -214,39 +228,44 @@ class Journal:
 
     def append(self, response: Response) -> None:
         self._count(response)
-        with writing(self._path):
-            self._file.write(json.dumps(asdict(response)) + "\n")
+        rest = memoryview(f"{json.dumps(asdict(response))}\n".encode())
+        with writing(self.path):
+            while rest:  # unbuffered: what is written is with the system, whatever becomes of this process
+                rest = rest[self._file.write(rest) :]
             if time.monotonic() - self._synced > 1:
                 self._sync()
 
     def remove(self) -> None:
-        with writing(self._path):
-            self._path.unlink(missing_ok=True)
+        """Start over."""
+        with writing(self.path):
+            self.path.unlink(missing_ok=True)
+        self.answered.clear()
+        self.failures.clear()
 
     def __enter__(self) -> "Journal":
-        with writing(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab", buffering=0)
             if self._file.tell():
-                self._file.write("\n")  # ends a line that a kill may have torn
+                self._file.write(b"\n")  # ends a line that a power cut may have torn
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # What was raised inside is what there is to tell; a second fault of the same disk is not.
-        with writing(self._path) if error is None else suppress(OSError):
+        with writing(self.path) if error is None else suppress(OSError):
             try:
                 self._sync()
             finally:
                 self._file.close()
 
     def _sync(self) -> None:
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
     def _count(self, response: Response) -> None:
+        self.answered.add(response.request_id)
         if response.finish_reason == FAILED:
             self.failures[response.request_id] += 1
             self.last_error = response.error or "no reason given"

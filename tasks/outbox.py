@@ -6,7 +6,7 @@
     {"results": {"iteration_id": "it…", "run_id": "d7bf…"}, "to": "home"}
 
 The name holds the order, the kind, what the message is about, and a digest of what it says. Putting what was last said
-about the same thing is a no-op, whatever its times: the first recorded times stand. A message belongs to the server
+about the same thing is a no-op, whatever its times and durations: the first recorded ones stand. A message belongs to the server
 that was configured when it was put. Not covered: two homes telling one server about the same checkpoint at the same
 moment may register it twice.
 """
@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.errors import StorageFault
-from storage.home import atomic_write
+from storage.faults import reached
+from storage.home import atomic_write, writing
 from storage.identity import digest
-from tasks.tracking_messages import TIMES, Loop, Message, Registration, message, said
+from tasks.tracking_messages import Loop, Message, Registration, content, message, said
 from tasks.tracking_server import HOME, destination, moved
 
 
@@ -50,16 +51,17 @@ def put(home_root: Path, news: Message, tracking_uri: str | None = None) -> bool
     to = destination(home_root, tracking_uri)
     says = said(news, outbox.root)
     about = digest(news.KIND, to, {name: says[name] for name in news.SUBJECT})[:16]
-    content = digest(news.KIND, to, {name: value for name, value in says.items() if name not in TIMES})
-    names = outbox.names()
-    last = next((name for name in reversed(names) if name.split("-")[2] == about), None)
-    if last is not None and last.split("-")[3] == content:
-        return False
-    order = int(names[-1].split("-")[0]) + 1 if names else 1
-    name = f"{order:06d}-{news.KIND}-{about}-{content}"
+    what = digest(news.KIND, to, content(says))
     text = json.dumps({"kind": news.KIND, "to": to, "fields": says}, sort_keys=True, ensure_ascii=False, indent=1)
-    outbox.folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(outbox.folder / f"{name}.json", text.encode())
+    reached("outbox-before-put")
+    with outbox.held("put"):  # two runs that say the same at the same time say it once
+        names = outbox.names()
+        last = next((name for name in reversed(names) if name.split("-")[2] == about), None)
+        if last is not None and last.split("-")[3] == what:
+            return False
+        order = int(names[-1].split("-")[0]) + 1 if names else 1
+        atomic_write(outbox.folder / f"{order:06d}-{news.KIND}-{about}-{what}.json", text.encode())
+    reached("outbox-after-put")
     return True
 
 
@@ -155,17 +157,21 @@ class Outbox:
 
     def record(self, name: str, to: str, made: Mapping[str, object]) -> None:
         """Write down that a message was delivered, and what MLflow made of it."""
+        reached("mlflow-before-record")
         self.delivered.mkdir(parents=True, exist_ok=True)
         text = json.dumps(
             {"to": to, "delivered_at": datetime.now(UTC).isoformat(), "results": dict(made)}, sort_keys=True
         )
         atomic_write(self.delivered / f"{name}.json", text.encode())
+        reached("mlflow-after-record")
 
     @contextlib.contextmanager
-    def alone(self, patience_s: float = 60.0) -> Iterator[None]:
-        """One delivery at a time in a home; the lock goes with its process. Raises StorageFault when patience ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
+    def held(self, lock_name: str, patience_s: float = 60.0) -> Iterator[None]:
+        """One process at a time in a home puts, or delivers; a lock goes with its process. Raises StorageFault when patience ends."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            opened = (self.folder / f"{lock_name}.lock").open("w")
+        with opened as lock:
             deadline = time.monotonic() + patience_s
             while True:
                 try:

@@ -293,6 +293,7 @@ class EngineProcess:
             raise
         self.name = opened.name
         self.weights_digest = opened.weights_digest
+        self.batched = opened.batched
         self.startup_s = time.perf_counter() - asked
 
     def __enter__(self) -> Self:

@@ -1,6 +1,7 @@
 """What a task works with and no result depends on: the home, the child processes, progress, and the word to stop."""
 
 import threading
+from pathlib import Path
 from typing import Protocol
 
 from storage.errors import StarloopError
@@ -20,12 +21,17 @@ class Progress(Protocol):
 
     def advance(self, step: str, done: int, total: int) -> None: ...
 
+    def said(self, text: str) -> None: ...
+
 
 class Silent:
     """Tells nobody."""
 
     def advance(self, step: str, done: int, total: int) -> None:
         del step, done, total
+
+    def said(self, text: str) -> None:
+        del text
 
 
 class Runtime:
@@ -42,6 +48,8 @@ class Runtime:
         self.engines = EnginePool(processes, workers, threads)
         self.progress: Progress = progress or Silent()
         self.cancelled = threading.Event()
+        self.leftovers: dict[str, list[Path]] = {}
+        """By task run: what its work needed and its result does not. Removed once the result is on the disk."""
 
     def check_cancelled(self) -> None:
         """Raises Cancelled once the run was told to stop; tasks call it between cells and batches."""

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import ServerFault, StarloopError, StorageFault
+from storage.faults import reached
 from storage.home import atomic_write
 from tasks.model_folder import flavor, lay_out
 from tasks.outbox import Outbox, waits
 from tasks.tracking_messages import Finish, Iteration, Loop, Message, Registration, milliseconds, short, text
-from tasks.tracking_server import HOME, address, answers, artifacts, destination, follow, silence
+from tasks.tracking_server import HOME, address, answers, artifacts, destination, follow, silence, untold
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +92,7 @@ def deliver(home_root: Path, tracking_uri: str | None = None) -> Delivery:
     if waits(home_root, tracking_uri):
         uri = address(home_root, tracking_uri)
         try:
-            with outbox.alone():
+            with outbox.held("delivery"):
                 if not answers(uri):
                     raise ServerFault(silence(to))
                 with _quietly(home_root):
@@ -119,7 +120,7 @@ def _tell(outbox: Outbox, to: str, uri: str) -> tuple[int, list[str]]:
                 return delivered, [silence(to)]
             cause = str(fault).strip().partition("\n")[0].rstrip(".") or type(fault).__name__
             causes.setdefault(cause, []).append(name)
-    return delivered, [_sentence(cause, names) for cause, names in causes.items()]
+    return delivered, [untold(cause, names) for cause, names in causes.items()]
 
 
 @dataclass
@@ -162,6 +163,7 @@ class Teller:
         run = self.find(experiment, loop.loop_id) or self.client.create_run(
             experiment, milliseconds(loop.started_at), tags, run_name=loop.name
         )
+        reached("mlflow-after-run")
         self.describe(run, {"method": loop.method, "preset": loop.preset, **loop.params}, tags)
         return {"loop_id": loop.loop_id, "run_id": run.info.run_id, "experiment_id": experiment}
 
@@ -172,6 +174,7 @@ class Teller:
         self.datasets(child, iteration)
         for run in (child, parent):
             self.metrics(run, iteration.metrics, iteration.at, iteration.iteration)
+        reached("mlflow-after-metrics")
         self.client.set_terminated(child.info.run_id, "FINISHED", milliseconds(iteration.at))
         if parent.info.status != "RUNNING" and milliseconds(iteration.at) > (parent.info.end_time or 0):
             self.client.update_run(parent.info.run_id, status="RUNNING")
@@ -195,13 +198,16 @@ class Teller:
         parent = self.parent(asked.loop_id)
         version = self.version(asked)
         if version is None:
+            reached("mlflow-before-registration")
             model = self.model(parent, asked, tags)
             version = self.create_version(parent, model, asked, tags)
+        reached("mlflow-after-version")
         for key in tags.keys() - version.tags.keys():
             self.client.set_model_version_tag(asked.model_name, version.version, key, tags[key])
         self.link(parent, asked, int(version.version))
         if asked.alias and not self.outbox.registered_later(name, self.to, asked.model_name, asked.alias):
             self.client.set_registered_model_alias(asked.model_name, asked.alias, version.version)
+        reached("mlflow-after-alias")
         return {
             "checkpoint_id": asked.checkpoint_id,
             "model_name": asked.model_name,
@@ -241,6 +247,7 @@ class Teller:
             with tempfile.TemporaryDirectory(prefix="model-", dir=self.outbox.folder) as stage:
                 write_model(Path(stage), asked, model, run.info.run_id)
                 self.client.log_model_artifacts(model.model_id, stage)
+            reached("mlflow-after-upload")
             self.client.finalize_logged_model(model.model_id, "READY")
         outputs = self.client.get_run(run.info.run_id).outputs
         if model.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
@@ -391,8 +398,3 @@ def _quietly(home_root: Path) -> Iterator[None]:
             for logger, handlers, propagate in before:
                 logger.handlers, logger.propagate = handlers, propagate
             log.close()
-
-
-def _sentence(cause: str, names: list[str]) -> str:
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"MLflow was not told {names[0]}{more}: {cause}; it stays in the outbox, and logs/mlflow.log has the details"

@@ -21,6 +21,9 @@ PARAM_LENGTH = 500
 TIMES = frozenset({"at", "started_at"})
 """Fields that say when; they make no message a different one."""
 
+DURATIONS = ("seconds_", "wall_s")
+"""Metrics that start like this say how long something took. Another sitting takes another time, which is no news."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loop:
@@ -140,6 +143,14 @@ def said(message: Message, root: Path) -> dict[str, Any]:
                 return str(value)
 
     return {item.name: plain(getattr(message, item.name)) for item in fields(message)}
+
+
+def content(said: dict[str, Any]) -> dict[str, Any]:
+    """What of a message makes it a different one."""
+    lasting = {name: value for name, value in said.items() if name not in TIMES}
+    if "metrics" in lasting:
+        lasting["metrics"] = {k: v for k, v in lasting["metrics"].items() if not k.startswith(DURATIONS)}
+    return lasting
 
 
 def _nothing(value: object) -> bool:

@@ -84,6 +84,12 @@ def silence(to: str) -> str:
     )
 
 
+def untold(cause: str, names: list[str]) -> str:
+    """The sentence for messages that MLflow would not take."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"MLflow was not told {names[0]}{more}: {cause}; it stays in the outbox, and logs/mlflow.log has the details"
+
+
 def moved(home_root: Path) -> bool:
     """Whether the home's own store was last written to while the home lay elsewhere."""
     last = _last_root(home_root)

@@ -105,6 +105,11 @@ class Engine(Protocol):
         """`storage.weights.weights_digest` of the weights that were loaded; 32 hex digits."""
         ...
 
+    @property
+    def batched(self) -> bool:
+        """Whether what is written for a request can differ, in its last bits, with what else is asked for at the same time."""
+        ...
+
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Response]:
         """One response for every request, in the order they finish. A request that fails is a response too."""
         ...

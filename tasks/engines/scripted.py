@@ -57,6 +57,7 @@ class ScriptedEngine:
     """Answers at once and in order."""
 
     name = "scripted"
+    batched = False
 
     def __init__(self, reply: Reply, weights_digest: str) -> None:
         self._reply = reply

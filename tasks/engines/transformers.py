@@ -69,6 +69,8 @@ def open_engine(model: Path | str | None, options: str = "") -> "TransformersEng
 class TransformersEngine:
     """A model in this process. Not for several threads at once."""
 
+    batched = True
+
     def __init__(
         self, folder: Path, dtype: str | None, device: str | None, attention: str | None, most_rows: int
     ) -> None:

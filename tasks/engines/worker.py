@@ -1,6 +1,6 @@
 """An engine in a process of its own: a loop that answers over a connection until it is told to close.
 
-    parent → Open(ref, model)               child → Opened(name, weights_digest)  or Fault
+    parent → Open(ref, model)               child → Opened(name, weights_digest, batched)  or Fault
     parent → Generate(requests, sampling)   child → Batch(responses) …, then Done() or Fault
     parent → Close()                        child → Done(), and the loop ends
 
@@ -16,6 +16,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
 from storage.errors import EngineFault, StarloopError, UserMistake
+from storage.faults import reached
 from tasks.engines.protocol import Engine, Request, Response, Sampling
 from tasks.engines.registry import open_engine
 
@@ -34,6 +35,7 @@ class Open:
 class Opened:
     name: str
     weights_digest: str
+    batched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def serve(connection: "Connection[object, object]") -> None:
                             engine.close()
                             engine = None
                         engine = open_engine(asked.ref, asked.model)
-                        connection.send(Opened(engine.name, engine.weights_digest))
+                        connection.send(Opened(engine.name, engine.weights_digest, engine.batched))
                     case Generate():
                         if engine is None:
                             raise EngineFault("no engine is open in this process; send Open first")
@@ -121,6 +123,7 @@ def in_batches(responses: Iterable[Response]) -> Iterator[list[Response]]:
     sent = time.monotonic()
     for response in responses:
         batch.append(response)
+        reached("engine-response")
         if len(batch) >= BATCH_ROWS or time.monotonic() - sent >= BATCH_SECONDS:
             yield batch
             batch, sent = [], time.monotonic()

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from storage.faults import reached
 from storage.home import sync_file, sync_folder
 from tasks.training.recipe import Recipe
 from tasks.training.spec import TrainingResult, TrainingSpec
@@ -57,5 +58,6 @@ def publish(temporary: Path, result: TrainingResult, spec: TrainingSpec) -> None
     beside.write_text(json.dumps(result.plain()), encoding="utf-8")
     sync_file(beside)
     beside.rename(spec.result_path)
+    reached("checkpoint-before-rename")
     temporary.rename(spec.out)
     sync_folder(Path(spec.out).parent)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import TrainingFault
+from storage.faults import reached
 from storage.identity import digest
 from tasks.training import checkpoints, embedded
 from tasks.training.digests import file_digests, weights_digest
@@ -37,12 +38,14 @@ def run(spec_path: str, progress: Callable[[dict[str, Any]], None] | None = None
     """
     started = time.perf_counter()
     spec = TrainingSpec.read(spec_path)
+    reached("training-start")
     if (finished := _finished(spec)) is not None:
-        return finished.plain()
+        return finished.plain() | {"startup_s": time.perf_counter() - started, "work_s": 0.0}
     work = Path(spec.work)
     work.mkdir(parents=True, exist_ok=True)
     rows = read_rows(spec.examples, spec.members)
     result = _train(spec, rows, work, started, progress or (lambda message: None))
+    reached("checkpoint-after-rename")
     shutil.rmtree(work, ignore_errors=True)
     return result.plain()
 
@@ -93,12 +96,14 @@ def _train(
     resumed_from = 0 if resumable is None else resumable.step
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=None if resumable is None else str(resumable.folder))
+    reached("training-end")
     _check_fed(trainer, watch.broken_at, laid_out[resumed_from * recipe.rows_per_step :])
 
     losses = [float(loss) for loss in trainer.losses]
     temporary = Path(f"{spec.out}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     save(trained, tokenizer, base, temporary, spec.recipe)
+    reached("checkpoint-before-result")
     files = file_digests(temporary)
     seen = sorted({row.example_id for row in laid_out})
     result = TrainingResult(

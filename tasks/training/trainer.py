@@ -22,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from storage.faults import reached
 from tasks.training import checkpoints
 from tasks.training.recipe import SCHEDULES, Recipe
 
@@ -122,6 +123,7 @@ class Watch(TrainerCallback):
         self.broken_at: int | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        reached("training-step")
         losses = self.trainer.losses if self.trainer else []
         if losses and (state.global_step % self.every == 0 or state.global_step == state.max_steps):
             recent = torch.stack(losses[-self.every :])
@@ -137,7 +139,9 @@ class Watch(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         losses = [float(loss) for loss in self.trainer.losses] if self.trainer else []
+        reached("training-before-seal")
         checkpoints.seal(folder, state.global_step, losses, self.training)
+        reached("training-after-seal")
 
 
 def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:

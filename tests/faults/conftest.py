@@ -1,0 +1,110 @@
+"""A small real run to be disturbed: one iteration on top of `small_run`'s base, and the same without any disturbance."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.comparison import Rows, ledger_rows, told
+from tests.faults.outcomes import Outcome, write
+from tests.faults.trace import Trace
+
+RUN = [
+    "run", "star", "--preset", "addition-smoke", "--iterations", "1", "--set", "seed=9",
+    "--set", "problems_per_iteration=450", "--set", "training.save_steps=4",
+]  # fmt: skip
+"""Three cells of a hundred problems, two at a time; ten training steps. The base is the one of `small_run`: all of it is a hit."""
+
+QUIET = {"PREFECT_LOGGING_LEVEL": "CRITICAL"}
+"""As it is when a person runs the command."""
+
+CELL = 100
+SAVE_STEPS = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-fault", action="store_true", help="disturb at every point and write docs/reliability.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """One call of the command: what it said, how it ended, and which points it reached."""
+
+    done: subprocess.CompletedProcess[str]
+    trace: Trace
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """What was said on standard error."""
+        return self.done.stderr.strip()
+
+
+Sit = Callable[..., Sitting]
+
+
+@pytest.fixture
+def new_home(small_run, tmp_path) -> Path:
+    """A copy of the base's home."""
+    return shutil.copytree(small_run[0], tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def sit(starloop, tmp_path_factory) -> Sit:
+    """Runs the command on a home, with a fault if one is given; `arguments` come after those of RUN."""
+
+    def call(home: Path, *arguments: str, fault: str | None = None, **environment: str) -> Sitting:
+        trace = tmp_path_factory.mktemp("trace") / "points"
+        environment = (
+            QUIET | environment | {"STARLOOP_FAULT_TRACE": str(trace)} | ({"STARLOOP_FAULT": fault} if fault else {})
+        )
+        begun = time.monotonic()
+        done = starloop(*RUN, *arguments, home=home, **environment)
+        return Sitting(done, Trace.read(trace), time.monotonic() - begun)
+
+    return call
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """The run as it should come out."""
+
+    home: Path
+    sitting: Sitting
+    rows: Rows
+    told: Rows
+
+
+@pytest.fixture(scope="session")
+def undisturbed(small_run, sit, tmp_path_factory) -> Undisturbed:
+    home = shutil.copytree(small_run[0], tmp_path_factory.mktemp("undisturbed") / "home")
+    before = ledger_rows(home)
+    sitting = sit(home)
+    assert sitting.done.returncode == 0, sitting.sentence
+    made = Undisturbed(home, sitting, ledger_rows(home), told(home))
+    grown = {table for table, rows in made.rows.items() if rows.total() > before[table].total()}
+    assert grown >= {"attempt", "verdict", "derivation", "example_evidence", "mix", "mix_member", "training", "checkpoint",
+                     "evaluation", "evaluation_item", "run", "step", "step_shard", "shard", "member"}  # fmt: skip
+    empty = {what for what, rows in (made.rows | made.told).items() if rows.total() == 0}
+    assert empty <= {"tombstone", "erased"}  # nothing was forgotten here
+    return made
+
+
+_outcomes: list[Outcome] = []
+_undisturbed_s: list[float] = []
+
+
+@pytest.fixture
+def outcomes(undisturbed) -> list[Outcome]:
+    """Where a test puts what its disturbance cost."""
+    _undisturbed_s[:] = [undisturbed.sitting.seconds]
+    return _outcomes
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.getoption("--every-fault", default=False) and exitstatus == 0 and _outcomes:
+        write(_outcomes, _undisturbed_s[0])
