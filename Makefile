@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench clean
+.PHONY: help demo test test-fast check faults bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ test: .venv/installed ## the whole test suite, on two cores
 
 test-fast: .venv/installed ## the tests that need no training and no server
 	@$(BIN)/python -m pytest -m "not slow"
+
+faults: .venv/installed ## kill a run at every named point and compare what comes of it; writes docs/reliability.md
+	@$(BIN)/python -m pytest tests/faults --every-fault --timeout 900
 
 check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff check .
