@@ -44,7 +44,7 @@ def test_a_preview_judges_as_a_run_does():
 
 def test_the_doctor_looks_at_a_home_without_making_one(tmp_path):
     home, disk = folder(tmp_path / "deep" / "home", "addition-smoke")
-    assert (home.found, home.fault) == (f"{tmp_path}/deep/home can be made", "")
+    assert (home.found, home.fault) == (f"can be made: {tmp_path}/deep/home", "")
     assert not disk.fault
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
