@@ -3,9 +3,9 @@
     STARLOOP_FAULT=result-before-write:3 starloop run star --preset addition-smoke
 
 The process that gets to that point for the third time sends itself SIGKILL: the flow's own process, or the child (a training, an
-engine, a delivery to MLflow) in whose part of the work the point lies. Each process counts for itself. `STARLOOP_FAULT_TRACE`
-names a file to which every point that any of them reaches is appended, `<point> <process id>`, and `<point> <process id> killed` last: so
-what was done twice can be counted.
+engine, a delivery to MLflow) in whose part of the work the point lies. Each process counts for itself.
+`STARLOOP_FAULT_TRACE` names a file to which every point that any of them reaches is appended, `<point> <process id>`, and
+`<point> <process id> killed` last: so what was done twice can be counted.
 
 Without these two variables a point costs a look at a constant.
 """

@@ -147,7 +147,8 @@ class Home:
 def atomic_write(path: Path, data: bytes | memoryview, point: str | None = None) -> None:
     """Puts `data` at `path` so that a reader, or a power cut, sees all of it or what was there before.
 
-    `point` names the moment (see `storage.faults`) at which the file is whole and does not have its name yet. Raises StorageFull when the disk is, and StorageFault for anything else; the temporary file is gone either way.
+    `point` names the moment (see `storage.faults`) at which the file is whole and does not have its name yet. Raises
+    StorageFull when the disk is, and StorageFault for anything else; the temporary file is gone either way.
     """
     temporary = temporary_beside(path)
     with writing(path), removed_on_failure(temporary):
