@@ -43,6 +43,18 @@ def alone(home: Home, what: str) -> Iterator[None]:
         yield
 
 
+def anybody_at_work(home: Home) -> bool:
+    """Whether a flow, or a command that has the home alone, is in it at this moment; nothing is made."""
+    try:
+        descriptor = os.open(home.root / "run.lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _taken(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _lock(home: Home) -> Iterator[int]:
     path = home.root / "run.lock"

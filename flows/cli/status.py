@@ -9,6 +9,7 @@ from storage.answers import Run
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage
+from storage.occupancy import anybody_at_work
 from tasks.outbox import results
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ def status(run: str | None = None, /, *, json_: bool = False, home: Path | None 
             chosen = lineage.run(lineage.find(run, ("run",)).id)
             arms = lineage.arms(chosen.run_id)
             documents = [document(lineage, one, opened) for one in arms or [chosen]]
-            whole = documents[0] if not arms else listed(chosen) | {"arms": documents}
+            whole = documents[0] if not arms else listed(chosen, opened) | {"arms": documents}
             if json_:
                 print_json(whole)
             else:
                 print_runs(documents)
             return
-        runs = [listed(one) for one in lineage.runs()]
+        runs = [listed(one, opened) for one in lineage.runs()]
     if json_:
         print_json(runs)
     else:
@@ -60,17 +61,17 @@ def document(lineage: Lineage, run: Run, home: Home) -> dict[str, Any]:
     ]
     for one in iterations:
         one.pop("run_id", None)
-    return listed(run) | {"iterations": iterations}
+    return listed(run, home) | {"iterations": iterations}
 
 
-def listed(run: Run) -> dict[str, Any]:
-    """One run's headline."""
+def listed(run: Run, home: Home) -> dict[str, Any]:
+    """One run's headline. A run that says it is running in a home where nobody is at work was interrupted."""
     return {
         "run_id": run.run_id,
         "name": run.name,
         "method": run.method,
         "preset": run.preset,
-        "state": run.state,
+        "state": "interrupted" if run.state == "running" and not anybody_at_work(home) else run.state,
         "started_at": run.started_at.isoformat(),
         "base_accuracy": run.facts.get("base_accuracy"),
         "final_accuracy": run.facts.get("final_accuracy"),
@@ -106,7 +107,10 @@ def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None
                 highlight=False,
             )
         else:
-            console.print(f"{one['state']}{': ' + one['why'] if one['why'] else ''}", highlight=False, markup=False)
+            why = one["why"] or (
+                f"starloop resume {show('run', one['run_id'])[:12]} goes on" if one["state"] == "interrupted" else ""
+            )
+            console.print(f"{one['state']}{': ' + why if why else ''}", highlight=False, markup=False)
 
 
 def print_list(runs: list[dict[str, Any]]) -> None:

@@ -1,13 +1,17 @@
-"""Commands that look before anything is there: they say what they find, and leave nothing behind."""
+"""Commands that look: they say what they find, and leave nothing behind."""
+
+import json
 
 import pytest
 
 from flows.cli.doctor import fits_prefect, folder
 from flows.cli.main import call
+from flows.cli.presets import settings_of
 from flows.cli.preview import chosen, verdicts
-from flows.config import resolve
+from flows.config import presets, resolve
 from storage.home import Home
 from storage.ledger import Ledger
+from storage.occupancy import at_work
 from storage.records import Attempt, Problem
 from tests.storage.small_loop import tell
 
@@ -58,3 +62,29 @@ def test_the_doctor_looks_at_a_home_without_making_one(tmp_path):
 )  # fmt: skip
 def test_any_version_of_fastapi_can_be_looked_at(version, fits):
     assert fits_prefect(version) is fits
+
+
+def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, capsys):
+    home = Home.open(tmp_path / "home")
+    ledger = Ledger(home)
+    run_id = ledger.start_run(name="cut off", method="star", preset=None, config={}, run_id="a" * 32)
+    ledger.close()
+
+    def state() -> str:
+        assert call(["status", "--json", "--home", str(home.root)]) == 0
+        return json.loads(capsys.readouterr().out)[0]["state"]
+
+    assert state() == "interrupted"
+    with at_work(home):
+        assert state() == "running"
+    assert call(["status", run_id[:8], "--home", str(home.root)]) == 0
+    assert "starloop resume run_aaaaaaaa goes on" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("preset", [name for name, one in presets().items() if one["method"] == "star"])
+def test_every_setting_is_listed_under_the_name_that_set_takes(preset):
+    found = settings_of("star", preset)
+    assert {"samples", "training.learning_rate", "model.pretraining.steps", "stop.max_hours"} <= {s.name for s in found}
+    given = {one.name: one.value for one in found if one.value is not None}
+    assert resolve("star", None, given) == resolve("star", preset, {})
+    assert [one.name for one in found if not one.fits] == []
