@@ -30,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-fault", action="store_true", help="disturb at every point and write docs/reliability.md")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The ordinary suite has one of each kind of disturbance; `make faults` has all."""
+    if not config.getoption("--every-fault", default=False):
+        further = [item for item in items if item.get_closest_marker("further_fault")]
+        items[:] = [item for item in items if item not in further]
+        config.hook.pytest_deselected(items=further)
+
+
 @dataclass(frozen=True, slots=True)
 class Sitting:
     """One call of the command: what it said, how it ended, and which points it reached."""

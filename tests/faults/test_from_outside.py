@@ -17,6 +17,7 @@ from tests.faults.trace import Redone
 from tests.faults.under_way import UnderWay, soon
 
 pytestmark = pytest.mark.slow
+FURTHER = pytest.mark.further_fault
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def assert_as_undisturbed(home, undisturbed):
     assert faults_in(home) == []
 
 
-@pytest.mark.parametrize("point", ["journal-after-append", "training-step"])
+@pytest.mark.parametrize("point", ["training-step", pytest.param("journal-after-append", marks=FURTHER)])
 def test_sigterm_ends_it_with_nothing_half_written_and_no_child_left(
     point, undisturbed, new_home, begin, sit, outcomes
 ):
@@ -62,6 +63,7 @@ def test_sigterm_ends_it_with_nothing_half_written_and_no_child_left(
     outcomes.append(Outcome("SIGTERM", f"at `{point}`", lost, redone_s, again.seconds))
 
 
+@FURTHER
 def test_a_fine_tune_that_somebody_kills_is_gone_on_with(undisturbed, new_home, begin, sit, outcomes):
     with begin(new_home) as run:
         os.kill(run.until("training-step", 6), signal.SIGKILL)
@@ -82,7 +84,7 @@ def test_a_fine_tune_that_somebody_kills_is_gone_on_with(undisturbed, new_home, 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("damage", ["flipped bytes", "deleted"])
+@pytest.mark.parametrize("damage", ["flipped bytes", pytest.param("deleted", marks=FURTHER)])
 def test_a_shard_that_is_damaged_or_gone_is_made_again_and_said(damage, undisturbed, sit, tmp_path, outcomes):
     home = shutil.copytree(undisturbed.home, tmp_path / "home")
     shard = newest(home, "attempt")
@@ -104,7 +106,7 @@ def test_a_shard_that_is_damaged_or_gone_is_made_again_and_said(damage, undistur
     outcomes.append(Outcome(f"a shard, {damage}", "the run was complete", "nothing", "1 task", again.seconds))
 
 
-@pytest.mark.parametrize("place", ["head", "middle", "cut off"])
+@pytest.mark.parametrize("place", ["head", *(pytest.param(place, marks=FURTHER) for place in ("middle", "cut off"))])
 def test_a_ledger_that_is_damaged_is_one_sentence_and_comes_back_from_its_events(
     place, undisturbed, sit, tmp_path, outcomes
 ):
@@ -129,7 +131,7 @@ def test_a_ledger_that_is_damaged_is_one_sentence_and_comes_back_from_its_events
     )
 
 
-@pytest.mark.parametrize("place", ["head", "middle", "cut off"])
+@pytest.mark.parametrize("place", ["middle", *(pytest.param(place, marks=FURTHER) for place in ("head", "cut off"))])
 def test_a_snapshot_that_is_damaged_is_one_sentence_and_is_published_again(place, undisturbed, tmp_path, starloop):
     home = shutil.copytree(undisturbed.home, tmp_path / "home")
     damage(home / "lineage.duckdb", place)

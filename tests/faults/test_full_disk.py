@@ -36,7 +36,7 @@ NAMESPACES = (
 )
 
 
-@pytest.mark.parametrize("kib", [40, 400, 1500])
+@pytest.mark.parametrize("kib", [400, *(pytest.param(kib, marks=pytest.mark.further_fault) for kib in (40, 1500))])
 def test_a_full_disk_is_one_sentence_and_with_space_the_same_command_goes_on(
     kib, undisturbed, small_run, prefect_server, tmp_path, outcomes
 ):
