@@ -86,7 +86,7 @@ def plan(ledger: Ledger, drop: Sequence[str], pinned: Mapping[str, str]) -> Plan
     _collect_shards(home, found, keep, shards, since)
     _collect_checkpoints(home, found, keep, since)
     _collect_results(home, found)
-    _collect_leftovers(home, found, since)
+    _collect_leftovers(home, found, since, {commit.training_id for commit in needed if commit.training_id})
     _collect_of_runs(home, found, dropped | earlier, gone)
     found.kept = _reasons(dropped, commits, kept_steps, pinned, since)
     return found
@@ -185,11 +185,16 @@ def _collect_results(home: Home, found: Plan) -> None:
         found.going.append(_going(home, "result", path))
 
 
-def _collect_leftovers(home: Home, found: Plan, since: float | None) -> None:
-    """What killed processes left: journals and trainings that nobody goes on from, and files that never got their name."""
+def _collect_leftovers(home: Home, found: Plan, since: float | None, trained: AbstractSet[str]) -> None:
+    """What killed processes left: journals and trainings that nobody goes on from, and files that never got their name.
+
+    What is written down of a finished training stays with the steps that did it.
+    """
     for kind, folder in (("journal", home.journals), ("training", home.trainings)):
-        if folder.is_dir():
-            found.going += [_going(home, kind, path) for path in sorted(folder.iterdir()) if not _young(path, since)]
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            finished = path.is_file() and path.stem in trained
+            if not finished and not _young(path, since):
+                found.going.append(_going(home, kind, path))
     taken = [home.root / one.path for one in found.going]
     for path in sorted({*home.root.rglob(".*.tmp"), *home.root.rglob(".*.tmp.wal"), *home.root.glob(".probe-*")}):
         if path.is_file() and not any(path.is_relative_to(other) for other in taken):

@@ -14,6 +14,7 @@ app = App(
     help="Self-training loops for language models: cached Prefect steps, lineage in DuckDB, checkpoints in MLflow.",
     version_flags=["--version"],
     version=lambda: __import__("importlib.metadata").metadata.version("starloop"),
+    suppress_keyboard_interrupt=False,
 )
 
 COMMANDS = {

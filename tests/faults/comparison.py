@@ -20,8 +20,8 @@ ASIDE = {
 }
 """Columns that say when, how long and how often; everything else has to be the same."""
 
-TIMED = ("wall_s", "import_s")
-"""Facts of a run that are durations."""
+TIMED = ("wall_s", "import_s", "steps")
+"""Facts of a run that are durations, or that count what its last sitting found cached."""
 
 Rows = dict[str, Counter[tuple[Any, ...]]]
 

@@ -27,9 +27,9 @@ def as_version(version: int, ledger: Path, made: Path) -> None:
         connection.execute("use old")
         connection.execute("create table schema_version (version integer, name varchar, views varchar)")
         for number in range(1, version + 1):
-            name, text = migrations()[number]
-            connection.execute(text)
-            connection.execute("insert into schema_version values (?, ?, 'of then')", [number, name])
+            script = migrations()[number]
+            connection.execute(script.text)
+            connection.execute("insert into schema_version values (?, ?, 'of then')", [number, script.name])
         for table in tables(connection, "old") - {"schema_version"}:
             columns = [row[0] for row in connection.execute(f"describe old.{table}").fetchall()]
             connection.execute(f"insert into old.{table} by name select {', '.join(columns)} from today.{table}")
