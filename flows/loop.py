@@ -266,7 +266,6 @@ def flow_run_id() -> str | None:
 def runtime_of(home: Home, listener: Listener, *, workers: int, threads: int) -> Iterator[Runtime]:
     """A run's means, from the first child process to the last. Being told to stop ends all of them at once."""
     with Processes(home.logs) as processes:
-        processes.start()
         runtime = Runtime(home, processes, workers=workers, threads=threads, progress=listener)
         try:
             yield runtime

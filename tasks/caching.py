@@ -184,6 +184,7 @@ class CachedTask:
         runtime: Runtime = bound.arguments["runtime"]
         runtime.check_cancelled()
         reached("task-before-work")
+        runtime.processes.start()  # a run that finds everything cached imports nothing; one that does not, does so by now
         clock = Clock()
         token = _clock.set(clock)
         try:

@@ -76,7 +76,6 @@ class Processes:
         self._numbers = 0
 
     def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(
@@ -85,7 +84,7 @@ class Processes:
         self.close()
 
     def start(self) -> None:
-        """Starts the zygote if it is not there; returns at once, while it imports."""
+        """Starts the zygote if it is not there; returns at once, while it imports. Whatever needs it starts it, too."""
         with self._lock:
             self._ensure()
 

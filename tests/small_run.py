@@ -1,16 +1,33 @@
 """One small but real STaR run, made once a session: real server, real model, real trainer."""
 
+import fcntl
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+Made = TypeVar("Made")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What `make` gives for a folder of its own, made by the first of a session's processes that asks, and read by the others."""
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = shared / "made.pickle"
+        if not kept.exists():
+            made = make(shared)
+            kept.write_bytes(pickle.dumps(made))
+        return pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +50,14 @@ def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[s
 @pytest.fixture(scope="session")
 def small_run(starloop, tmp_path_factory) -> tuple[Path, dict[str, Any], str]:
     """The home of a finished `addition-smoke` run, its status, and what the terminal showed. Read it; copy it to change it."""
-    home = tmp_path_factory.mktemp("small-run") / "home"
-    done = starloop("run", "star", "--preset", "addition-smoke", home=home)
-    assert done.returncode == 0, done.stderr
-    return home, status_of(starloop, home), done.stdout
+
+    def make(folder: Path) -> tuple[Path, dict[str, Any], str]:
+        home = folder / "home"
+        done = starloop("run", "star", "--preset", "addition-smoke", home=home)
+        assert done.returncode == 0, done.stderr
+        return home, status_of(starloop, home), done.stdout
+
+    return once(tmp_path_factory, "small-run", make)
 
 
 def status_of(starloop: Callable[..., subprocess.CompletedProcess[str]], home: Path) -> dict[str, Any]:

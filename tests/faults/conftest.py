@@ -12,6 +12,7 @@ import pytest
 from tests.faults.comparison import Rows, ledger_rows, told
 from tests.faults.outcomes import Outcome, write
 from tests.faults.trace import Trace
+from tests.small_run import once
 
 RUN = [
     "run", "star", "--preset", "addition-smoke", "--iterations", "1", "--set", "seed=9",
@@ -89,17 +90,20 @@ class Undisturbed:
 
 @pytest.fixture(scope="session")
 def undisturbed(small_run, sit, tmp_path_factory) -> Undisturbed:
-    home = shutil.copytree(small_run[0], tmp_path_factory.mktemp("undisturbed") / "home")
-    before = ledger_rows(home)
-    sitting = sit(home)
-    assert sitting.done.returncode == 0, sitting.sentence
-    made = Undisturbed(home, sitting, ledger_rows(home), told(home))
-    grown = {table for table, rows in made.rows.items() if rows.total() > before[table].total()}
-    assert grown >= {"attempt", "verdict", "derivation", "example_evidence", "mix", "mix_member", "training", "checkpoint",
-                     "evaluation", "evaluation_item", "run", "step", "step_shard", "shard", "member"}  # fmt: skip
-    empty = {what for what, rows in (made.rows | made.told).items() if rows.total() == 0}
-    assert empty <= {"tombstone", "erased"}  # nothing was forgotten here
-    return made
+    def make(folder: Path) -> Undisturbed:
+        home = shutil.copytree(small_run[0], folder / "home")
+        before = ledger_rows(home)
+        sitting = sit(home)
+        assert sitting.done.returncode == 0, sitting.sentence
+        made = Undisturbed(home, sitting, ledger_rows(home), told(home))
+        grown = {table for table, rows in made.rows.items() if rows.total() > before[table].total()}
+        assert grown >= {"attempt", "verdict", "derivation", "example_evidence", "mix", "mix_member", "training", "checkpoint",
+                         "evaluation", "evaluation_item", "run", "step", "step_shard", "shard", "member"}  # fmt: skip
+        empty = {what for what, rows in (made.rows | made.told).items() if rows.total() == 0}
+        assert empty <= {"tombstone", "erased"}  # nothing was forgotten here
+        return made
+
+    return once(tmp_path_factory, "undisturbed", make)
 
 
 _outcomes: list[Outcome] = []

@@ -28,6 +28,7 @@ from tests.small_run import ROOT
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.further_fault
 def test_mlflow_that_is_not_there_is_told_everything_once_when_it_is(undisturbed, new_home, sit, tmp_path, outcomes):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
@@ -92,6 +93,7 @@ class mlflow_server:
         self._process.wait()
 
 
+@pytest.mark.further_fault
 def test_a_prefect_server_that_dies_is_one_sentence_and_the_same_command_goes_on(
     undisturbed, new_home, sit, tmp_path, outcomes
 ):
