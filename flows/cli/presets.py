@@ -86,7 +86,8 @@ def _fits(field: dict[str, Any]) -> str:
     if "const" in field:
         return str(field["const"])
     bounds = [text.format(field[name]) for name, text in BOUNDS.items() if name in field]
+    written = str(field.get("type", ""))
     kind = {"integer": "whole number", "string": "text", "boolean": "true | false", "array": "list"}.get(
-        field.get("type", ""), field.get("type", "")
+        written, written
     )
     return " ".join([kind, ", ".join(bounds)]).strip()
