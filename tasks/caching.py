@@ -14,8 +14,6 @@ Tasks take `runtime` (the home, the child processes, the cancel event) beside th
 import functools
 import inspect
 import json
-import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, is_dataclass, replace
@@ -43,6 +41,7 @@ from tasks.checkpoints import missing
 from tasks.code_digest import code_of
 from tasks.locks import ResultLocks
 from tasks.runtime import Runtime
+from tasks.sitting import remove, sitting
 
 UNKEYED = frozenset({"runtime"})
 """Parameters that never enter a key: where work is done, not what it is."""
@@ -185,23 +184,17 @@ class CachedTask:
         runtime.check_cancelled()
         reached("task-before-work")
         runtime.processes.start()  # a run that finds everything cached imports nothing; one that does not, does so by now
-        clock = Clock()
-        token = _clock.set(clock)
-        try:
+        with sitting() as now:
             output = self.function(*bound.args, **bound.kwargs)
-        finally:
-            _clock.reset(token)
         if not output.accounting.balanced:
             raise AccountingError(unbalanced(self.title, output.accounting))
         arguments = {name: value for name, value in bound.arguments.items() if name not in UNKEYED}
         parts = _keyed.get() or self.key_parts(arguments)
         context = TaskRunContext.get()
         task_run_id = str(context.task_run.id) if context else ""
-        runtime.leftovers[task_run_id] = clock.leftovers
-        work_s = clock.elapsed() - clock.startup_s
-        return StepRecord(
-            output, self.name, self.key_of(parts), parts, task_run_id, clock.startup_s, work_s, clock.reused
-        )
+        runtime.leftovers[task_run_id] = now.leftovers
+        work_s = now.elapsed() - now.startup_s
+        return StepRecord(output, self.name, self.key_of(parts), parts, task_run_id, now.startup_s, work_s, now.reused)
 
 
 def cached_task(title: str, **ingredients: Ingredient) -> Callable[[Callable[..., Output]], CachedTask]:
@@ -241,52 +234,7 @@ def plain(value: Any) -> object:
     return value
 
 
-class Clock:
-    """One task's sitting: its seconds, startup (a process, a model being loaded) apart from work, and what it leaves behind."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self.startup_s = 0.0
-        self.reused = 0
-        self.leftovers: list[Path] = []
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self._begun
-
-
-_clock: ContextVar[Clock | None] = ContextVar("clock", default=None)
 _keyed: ContextVar[dict[str, object] | None] = ContextVar("keyed", default=None)
-
-
-def startup_took(seconds: float) -> None:
-    """Called inside a cached task: this much of its time was startup."""
-    if clock := _clock.get():
-        clock.startup_s += seconds
-
-
-def found_already(rows: int) -> None:
-    """Called inside a cached task: so many of its rows were there before, in the ledger or in a journal."""
-    if clock := _clock.get():
-        clock.reused += rows
-
-
-def done_with(path: Path) -> None:
-    """Called inside a cached task: nobody needs this file or folder once the task's result is on the disk.
-
-    Until then it stays, so that a kill before that costs none of the work that it holds.
-    """
-    if clock := _clock.get():
-        clock.leftovers.append(path)
-    else:
-        remove(path)
-
-
-def remove(path: Path) -> None:
-    """A file or a folder with all it holds, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(eq=False)

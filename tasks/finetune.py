@@ -17,10 +17,11 @@ from storage.home import atomic_write, writing
 from storage.identity import canonical_json, digest
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Checkpoint, Training
-from tasks.caching import cached_task, startup_took
+from tasks.caching import cached_task
 from tasks.checkpoints import is_whole, keep, names_in
 from tasks.ingredients import trainer_code
 from tasks.runtime import Runtime
+from tasks.sitting import startup_took
 from tasks.training.embedded import Architecture
 from tasks.training.recipe import Recipe
 from tasks.training.spec import TrainingResult, TrainingSpec

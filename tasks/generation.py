@@ -31,10 +31,10 @@ from storage.identity import digest
 from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
 from storage.tombstones import REQUEST, WHY, Tombstones
-from tasks.caching import done_with, found_already, startup_took
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
 from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
+from tasks.sitting import done_with, found_already, startup_took
 
 MAX_ATTEMPTS = 3
 """How often a failing request is asked before its failure is final."""
