@@ -51,11 +51,12 @@ def lose(examples: Manifest, runtime: Runtime) -> Output:
 
 @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
 def loud(home: Path, count: int, lossy: bool = False) -> tuple[list[StepRecord], list[bool]]:
-    runtime = Runtime(Home.open(home), Processes(home / "logs"))
-    first = greet.submit("greet", runtime, template="greeting", count=count)
-    record = first.result()
-    second = (lose if lossy else shout).submit("shout", runtime, examples=record.output.manifests["examples"])
-    return [record, second.result()], [first.hit(record), second.hit(second.result())]
+    with Processes(home / "logs", preload=()) as processes:
+        runtime = Runtime(Home.open(home), processes)
+        first = greet.submit("greet", runtime, template="greeting", count=count)
+        record = first.result()
+        second = (lose if lossy else shout).submit("shout", runtime, examples=record.output.manifests["examples"])
+        return [record, second.result()], [first.hit(record), second.hit(second.result())]
 
 
 @pytest.fixture
