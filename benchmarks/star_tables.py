@@ -5,7 +5,7 @@
     starloop run star --preset addition-paper --home paper
     python -m benchmarks.star_tables --demo demo --controls controls --paper paper
 
-Nothing in those sections is written by hand; the text between the markers is replaced.
+Nothing in those sections is written by hand; the text between the markers is replaced. Sections whose run is not given stay.
 """
 
 import argparse
@@ -35,19 +35,20 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 def main() -> None:
     """Replace the measured sections of the page, and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path, required=True)
-    parser.add_argument("--controls", type=Path, required=True)
-    parser.add_argument("--paper", type=Path, required=True)
+    for name in ("demo", "controls", "paper"):
+        parser.add_argument(f"--{name}", type=Path, help="the home of that finished run")
     given = parser.parse_args()
-    README.write_text(
-        replaced(README.read_text(encoding="utf-8"), "demo", demo(Home.open(given.demo))), encoding="utf-8"
-    )
+    if given.demo:
+        text = README.read_text(encoding="utf-8")
+        README.write_text(replaced(text, "demo", demo(Home.existing(given.demo))), encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
-    with Lineage.open(Home.open(given.controls), fresh=True) as lineage:
-        text = replaced(text, "controls", controls(lineage))
-    with Lineage.open(Home.open(given.paper), fresh=True) as lineage:
-        text = replaced(text, "paper", paper(lineage))
-        FIGURE.write_text(figure(lineage), encoding="utf-8")
+    if given.controls:
+        with Lineage.open(Home.existing(given.controls), fresh=True) as lineage:
+            text = replaced(text, "controls", controls(lineage))
+    if given.paper:
+        with Lineage.open(Home.existing(given.paper), fresh=True) as lineage:
+            text = replaced(text, "paper", paper(lineage))
+            FIGURE.write_text(figure(lineage), encoding="utf-8")
     PAGE.write_text(text, encoding="utf-8")
 
 
