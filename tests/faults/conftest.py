@@ -1,16 +1,15 @@
 """A small real run to be disturbed: one iteration on top of `small_run`'s base, and the same without any disturbance."""
 
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.faults.comparison import Rows, ledger_rows, told
+from tests.faults.comparison import ledger_rows, told
 from tests.faults.outcomes import Outcome, write
+from tests.faults.sitting import Sitting, Undisturbed
 from tests.faults.trace import Trace
 from tests.small_run import once
 
@@ -39,20 +38,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=further)
 
 
-@dataclass(frozen=True, slots=True)
-class Sitting:
-    """One call of the command: what it said, how it ended, and which points it reached."""
-
-    done: subprocess.CompletedProcess[str]
-    trace: Trace
-    seconds: float
-
-    @property
-    def sentence(self) -> str:
-        """What was said on standard error."""
-        return self.done.stderr.strip()
-
-
 Sit = Callable[..., Sitting]
 
 
@@ -76,16 +61,6 @@ def sit(starloop, tmp_path_factory) -> Sit:
         return Sitting(done, Trace.read(trace), time.monotonic() - begun)
 
     return call
-
-
-@dataclass(frozen=True, slots=True)
-class Undisturbed:
-    """The run as it should come out."""
-
-    home: Path
-    sitting: Sitting
-    rows: Rows
-    told: Rows
 
 
 @pytest.fixture(scope="session")
