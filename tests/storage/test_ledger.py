@@ -173,7 +173,7 @@ def test_a_shard_that_is_damaged_behind_the_back_of_its_writer_undoes_nothing(sh
 
 
 def test_rows_that_come_again_in_other_shards_are_taken_in_once(shards: Shards, ledger: Ledger):
-    """The first of equals stays, within a shard, across the shards of a step, and across steps; order is kept."""
+    """Within a shard, across the shards of a step, and across steps; a shard's own order stays with its members."""
     run_id = ledger.start_run("r", "star", None, {})
     rows = [Example.of("p", str(n)) for n in range(6)]
     first = shards.write("example", [rows[3], rows[1], rows[3]])
@@ -184,7 +184,7 @@ def test_rows_that_come_again_in_other_shards_are_taken_in_once(shards: Shards, 
         found = [row[0] for row in connection.execute("select completion from example").fetchall()]
         places = connection.execute("select m.row, e.completion from member m join example e on e.example_id = m.id "
                                     "where m.digest = ? order by 1", [first.shards[0]]).fetchall()  # fmt: skip
-    assert found == ["3", "1", "5", "0", "2", "4"]
+    assert sorted(found) == ["0", "1", "2", "3", "4", "5"]
     assert places == [(0, "3"), (1, "1"), (2, "3")]
     assert ledger.verify() == []
 
