@@ -15,7 +15,7 @@ test: .venv/installed ## the whole test suite, on two cores
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: .venv/installed ## the tests that need no training and no server
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 faults: .venv/installed ## kill a run at every named point and compare what comes of it; writes docs/reliability.md
 	@$(BIN)/python -m pytest tests/faults --every-fault --timeout 900

@@ -73,6 +73,7 @@ def test_a_home_that_cannot_be_written_is_named():
     )
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_is_not_there_says_what_to_do(tmp_path):
     code, stderr = said(RUN, tmp_path / "home", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert code == 1

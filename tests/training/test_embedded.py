@@ -3,6 +3,8 @@ import pytest
 from storage.errors import UserMistake
 from tasks.training.embedded import Architecture
 
+pytestmark = pytest.mark.slow  # a process that imports the trainer
+
 
 @pytest.fixture(scope="module")
 def seen(processes, tmp_path_factory):

@@ -1,5 +1,7 @@
 import pytest
 
+pytestmark = pytest.mark.slow  # a process that imports the trainer
+
 GOOD = ["12+3=", "A15"]
 REFUSED = {
     "too_long": ({"rows": [GOOD, GOOD], "recipe": {"max_length": 8}},
