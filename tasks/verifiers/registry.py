@@ -7,6 +7,7 @@ from storage.errors import UserMistake
 from tasks.verifiers.protocol import Verifier, Verify
 
 VERIFIERS = {
+    "code": "tasks.verifiers.code",
     "exact": "tasks.verifiers.exact",
     "sum_steps": "tasks.verifiers.sum_steps",
     "sums": "tasks.verifiers.sums",
