@@ -4,7 +4,7 @@
                    {"tests": "def check(candidate): ...", "entry": "add"}                  as HumanEval has them
                    {"runs": [{"input": "1 2\\n", "output": "3\\n"}]}                         from standard input to output
 
-Beside them `setup` (Python before the tests), `prefix` (what stands before a text that defines no `entry`), and the limits `seconds`,
+Beside them `setup` (Python before the tests), `prefix` (what stands before a text that defines no `entry`), and the limits `seconds` (of CPU time), `wait` (by the clock),
 `memory_mb`, `processes`, `disk_mb`. The program is the last fenced block that defines what the tests use, else the last block, else
 the whole text. All tests must pass; `score` is the share that does. A program that ends, exhausts its CPU time or memory, or never
 gets as far has failed. Undecided is what the program need not be to blame for: tests that are no Python, a sandbox that did not start,
@@ -84,13 +84,13 @@ def _tests(info: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _limits(info: dict[str, Any]) -> Limits:
-    """The usual limits with the problem's own; a program has three times its CPU time by the clock."""
+    """The usual limits with the problem's own; by the clock a program has three times its CPU time, and five seconds for a busy machine."""
     usual = Limits()
     seconds = int(info.get("seconds", usual.seconds))
     return replace(
         usual,
         seconds=seconds,
-        wait=3.0 * seconds,
+        wait=float(info.get("wait", 3 * seconds + 5)),
         memory=int(info.get("memory_mb", usual.memory // MIB)) * MIB,
         processes=int(info.get("processes", usual.processes)),
         disk=int(info.get("disk_mb", usual.disk // MIB)) * MIB,

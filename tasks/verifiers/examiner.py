@@ -26,12 +26,12 @@ def examine(job: dict[str, Any], program: Channel, warden: Channel) -> dict[str,
         tests = [ast.parse(test) for test in job["tests"]]
     except (SyntaxError, ValueError) as mistake:
         return {"undecided": f"the problem's tests are no Python: {mistake}"[:WORDS]}
-    conversation = Conversation(program, warden)
+    names = _names([setup, *tests])
+    conversation = Conversation(program, warden, frozenset(names.free))
     try:
         defined = conversation.started()
     except Gone as why:
         return {"results": [_failed(str(why))] * len(tests)}
-    names = _names([setup, *tests])
     if job["entry"] and job["entry"] not in defined:
         return {"results": [_failed(f"it defines no {job['entry']!r}")] * len(tests)}
     space: dict[str, Any] = {"__name__": "tests"}

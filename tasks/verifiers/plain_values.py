@@ -16,32 +16,19 @@ from typing import Any
 LONG_INTEGER = 10_000
 """Integers of more bits travel in hexadecimal: JSON's decimal digits would take quadratic time."""
 
-Refer = Callable[[object], dict[str, Any]]
+Refer = Callable[[object, Any], Any]
 Follow = Callable[[dict[str, Any]], object]
 
 
 def encode(value: Any, refer: Refer) -> Any:
-    """The value as JSON can hold it; subclasses of plain types as those types, anything else as `refer` says."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        number = int.__index__(value)
-        return number if number.bit_length() <= LONG_INTEGER else {"integer": hex(number)}
-    if isinstance(value, float):
-        return float.__float__(value)
-    if isinstance(value, list):
-        return [encode(one, refer) for one in list.__iter__(value)]
-    if isinstance(value, dict):
-        return {"dict": [[encode(key, refer), encode(one, refer)] for key, one in dict.items(value)]}
-    for name, kind in SEQUENCES.items():
+    """The value as JSON can hold it. What is no plain data is sent as `refer(value, None)` says, and a value of a subclass of
+    a plain type as `refer(value, plain)` does, with what it would be as that type.
+    """
+    for kind, write in PLAIN.items():
         if isinstance(value, kind):
-            return {name: [encode(one, refer) for one in kind.__iter__(value)]}
-    for name, (kind, write, _) in SCALARS.items():
-        if isinstance(value, kind):
-            return {name: write(value)}
-    return refer(value)
+            plain = write(value, refer)
+            return plain if type(value) is kind else refer(value, plain)
+    return refer(value, None)
 
 
 def decode(value: Any, follow: Follow) -> Any:
@@ -63,6 +50,19 @@ def decode(value: Any, follow: Follow) -> Any:
     return follow(value)
 
 
+def _integer(value: int, refer: Refer) -> Any:
+    number = int.__index__(value)
+    return number if number.bit_length() <= LONG_INTEGER else {"integer": hex(number)}
+
+
+def _each(name: str, kind: Any) -> Callable[[Any, Refer], Any]:
+    return lambda value, refer: {name: [encode(one, refer) for one in kind.__iter__(value)]}
+
+
+def _once(name: str, write: Callable[[Any], Any]) -> Callable[[Any, Refer], Any]:
+    return lambda value, refer: {name: write(value)}
+
+
 SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
 SCALARS: dict[str, Any] = {
     "bytes": (bytes, lambda value: bytes.hex(value), bytes.fromhex),
@@ -80,3 +80,15 @@ SCALARS: dict[str, Any] = {
         lambda three: datetime.timedelta(*three),
     ),
 }
+PLAIN: dict[type, Callable[[Any, Refer], Any]] = {
+    type(None): lambda value, refer: None,
+    bool: lambda value, refer: value,
+    str: lambda value, refer: str.__str__(value),
+    int: _integer,
+    float: lambda value, refer: float.__float__(value),
+    list: lambda value, refer: [encode(one, refer) for one in list.__iter__(value)],
+    dict: lambda value, refer: {"dict": [[encode(key, refer), encode(one, refer)] for key, one in dict.items(value)]},
+    **{kind: _each(name, kind) for name, kind in SEQUENCES.items()},
+    **{kind: _once(name, write) for name, (kind, write, _) in SCALARS.items()},
+}
+"""Type to what writes it; a bool before an int, and a datetime before a date, which they are as well."""

@@ -50,7 +50,7 @@ class Service:
         found = {}
         for name, value in list(vars(self._module).items()):
             if not (name.startswith("__") or isinstance(value, types.ModuleType)):
-                found[name] = self._refer(value) if callable(value) else encode(value, self._refer)
+                found[name] = self._refer(value, None) if callable(value) else encode(value, self._refer)
         return found
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -83,11 +83,11 @@ class Service:
             case _:
                 return getattr(type(target), what)(target, *arguments)
 
-    def _refer(self, value: object) -> dict[str, Any]:
+    def _refer(self, value: object, plain: Any) -> dict[str, Any]:
         number = self._numbers.setdefault(id(value), len(self._objects))
         if number == len(self._objects):  # kept from here on, so that no other object takes its id
             self._objects.append(value)
-        return {"object": number, "type": type(value).__name__, "is_class": isinstance(value, type)}
+        return {"object": number, "type": type(value).__name__, "plain": plain}
 
     def _follow(self, reference: dict[str, Any]) -> Any:
         if "callback" in reference:

@@ -25,12 +25,16 @@ class Raised(Exception):
 
 
 class Conversation:
-    """The tests' side of a channel to the program; `warden` says how the program ended."""
+    """The tests' side of a channel to the program; `warden` says how the program ended.
 
-    def __init__(self, channel: Channel, warden: Channel) -> None:
+    `kinds`: the names that the tests use. An object of a class that they name, which is a list or another plain type as well, stays an object.
+    """
+
+    def __init__(self, channel: Channel, warden: Channel, kinds: frozenset[str]) -> None:
         self._channel = channel
         self._warden = warden
         self._callbacks: list[Callable[..., Any]] = []
+        self._kinds = kinds
 
     def started(self) -> dict[str, Any]:
         """The program's definitions; raises Gone if it does not get as far."""
@@ -66,7 +70,9 @@ class Conversation:
         except Exception as raised:  # noqa: BLE001 - told to the program, which called the test's function
             return {"raised": f"{type(raised).__name__}: {raised}"[:300]}
 
-    def _refer(self, value: object) -> dict[str, Any]:
+    def _refer(self, value: object, plain: Any) -> Any:
+        if plain is not None:
+            return plain
         if isinstance(value, StandIn):
             return {"object": object.__getattribute__(value, "_number")}
         if callable(value):
@@ -80,11 +86,11 @@ class Conversation:
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, AttributeError):
             raise Gone("its answer cannot be read") from None
 
-    def _follow(self, reference: dict[str, Any]) -> "StandIn":
-        number = reference["object"]
+    def _follow(self, reference: dict[str, Any]) -> Any:
+        number, plain = reference["object"], reference.get("plain")
         if not isinstance(number, int):
             raise TypeError("no number")
-        return StandIn(self, number, str(reference.get("type", "object")), bool(reference.get("is_class")))
+        return StandIn(self, number) if plain is None or reference["type"] in self._kinds else self._decode(plain)
 
     def _send(self, message: object) -> None:
         try:
@@ -117,14 +123,9 @@ class Conversation:
 class StandIn:
     """One object of the program's."""
 
-    def __init__(self, conversation: Conversation, number: int, kind: str, is_class: bool) -> None:
-        for name, value in (
-            ("_conversation", conversation),
-            ("_number", number),
-            ("_kind", kind),
-            ("_class", is_class),
-        ):
-            object.__setattr__(self, name, value)
+    def __init__(self, conversation: Conversation, number: int) -> None:
+        object.__setattr__(self, "_conversation", conversation)
+        object.__setattr__(self, "_number", number)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return _ask(self, "call", *arguments, **named)
@@ -152,7 +153,7 @@ class StandIn:
         for name in ("__bool__", "__len__"):
             try:
                 return bool(_ask(self, name))
-            except AttributeError:
+            except TypeError:
                 continue
         return True
 
@@ -198,7 +199,11 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "matmul", "and"
 
 def _ask(stand_in: StandIn, what: str, *arguments: Any, **named: Any) -> Any:
     conversation: Conversation = object.__getattribute__(stand_in, "_conversation")
-    return conversation.ask(object.__getattribute__(stand_in, "_number"), what, arguments, named)
+    try:
+        return conversation.ask(object.__getattribute__(stand_in, "_number"), what, arguments, named)
+    except AttributeError as raised:
+        # What an object cannot do is for Python's own functions (`list` asks for a length) a TypeError.
+        raise (TypeError(str(raised)) if what.startswith("__") else raised) from None
 
 
 def _same(one: StandIn, other: StandIn) -> bool:

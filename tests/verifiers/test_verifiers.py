@@ -33,7 +33,7 @@ def judged(name: str, text: str, problem: Problem) -> Judgement:
 
 @pytest.mark.parametrize(("name", "case"), cases())
 def test_a_verifier_judges_its_cases(name: str, case: dict[str, Any]):
-    problem = Problem.of("case", "test", case.get("question", "?"), case.get("gold"))
+    problem = Problem.of("case", "test", case.get("question", "?"), case.get("gold"), info=case.get("info"))
     verdict = judged(name, case["text"], problem)
     assert verdict.passed is case["passed"]
     assert verdict.passed or verdict.reason
@@ -112,7 +112,7 @@ def test_a_dotted_path_is_a_users_own_verifier(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_verifier_names_those_there_are():
-    with pytest.raises(UserMistake, match="no verifier 'maths'; this checkout has: exact, sum_steps, sums"):
+    with pytest.raises(UserMistake, match="no verifier 'maths'; this checkout has: code, exact, sum_steps, sums"):
         load("maths")
     with pytest.raises(UserMistake, match="sums takes no options"):
         load("sums:strict")
