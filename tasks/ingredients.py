@@ -25,7 +25,10 @@ def verifier_digest(ref: str) -> str:
 
 
 def problems_code(ref: str) -> object:
-    return {**code_of(problem_sets.module_of(ref)).as_json(), **files_behind(ref)}
+    """The code of a problem set, and the digests of the files it is read from: those its options name, and those it says itself."""
+    code, named = code_of(problem_sets.module_of(ref)).as_json(), files_behind(ref)
+    read = {"/".join(path.parts[-2:]): digest_bytes(path.read_bytes()) for path in problem_sets.files(ref)}
+    return {**code, **named, **({"read": read} if read else {})}
 
 
 def files_behind(ref: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ from tasks.verifiers.protocol import Verifier, Verify
 VERIFIERS = {
     "code": "tasks.verifiers.code",
     "exact": "tasks.verifiers.exact",
+    "reasoning_gym": "tasks.verifiers.generator_score",
     "sum_steps": "tasks.verifiers.sum_steps",
     "sums": "tasks.verifiers.sums",
 }

@@ -35,6 +35,10 @@ def tried(program: str, *tests: str, limits: Limits = SHORT) -> Outcome:
     return examine(Examination(program, tests, limits=limits))
 
 
+LAUNCHERS: set[int] = set()
+"""Every launcher seen so far: as root, what belongs to one has a user id made of its process id."""
+
+
 def of_the_sandbox() -> dict[int, int]:
     """Every process below the sandbox's door, or of a user that only it makes, as this machine sees it: its id, and its resident memory in bytes."""
     door = DOOR._process
@@ -50,7 +54,8 @@ def of_the_sandbox() -> dict[int, int]:
     found: set[int] = set() if door is None else {door.pid}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    found |= {pid for pid, user in users.items() if user >= FIRST_USER}
+    LAUNCHERS.update(pid for pid, parent in parents.items() if door is not None and parent == door.pid)
+    found |= {pid for pid, user in users.items() if user - FIRST_USER in LAUNCHERS}
     return {pid: memory[pid] for pid in found if door is None or pid != door.pid}
 
 

@@ -112,7 +112,9 @@ def test_a_dotted_path_is_a_users_own_verifier(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_verifier_names_those_there_are():
-    with pytest.raises(UserMistake, match="no verifier 'maths'; this checkout has: code, exact, sum_steps, sums"):
+    with pytest.raises(
+        UserMistake, match="no verifier 'maths'; this checkout has: code, exact, reasoning_gym, sum_steps, sums"
+    ):
         load("maths")
     with pytest.raises(UserMistake, match="sums takes no options"):
         load("sums:strict")
