@@ -16,7 +16,10 @@ def engine_code(ref: str) -> object:
 
 
 def verifier_code(ref: str) -> object:
-    return code_of(verifiers.module_of(ref)).as_json()
+    """Of a judge also its rubric, and the engine that it is asked through."""
+    code = code_of(*verifiers.modules_of(ref)).as_json()
+    asked = [{"rubric": one.rubric, "engine": engine_code(one.engine)} for one in verifiers.judges_in(ref)]
+    return {**code, "judges": asked} if asked else code
 
 
 def verifier_digest(ref: str) -> str:

@@ -25,9 +25,9 @@ SEED = 20_260_101
 HELD_OUT = {"test": range(500), "dev": range(500, 1000)}
 TRAIN_FROM = 1000
 ENDLESS = 2**31
-AT_ONCE = {"acre": 4000}
-"""Generators that make all their items when they are asked for the first: these have an end."""
-STRIDE = 1_000_000
+COUNTS = {"acre": 4_000, "gsm_symbolic": 1_000_000, "list_functions": 1_000_000, "word_ladder": 20_000}
+"""Generators that plan all their items ahead: these have an end."""
+STRIDE = 1_000_003
 TRIES = 50
 LICENCE = "Apache-2.0"
 INSTALL = "pip install reasoning-gym"
@@ -49,27 +49,29 @@ class GeneratedProblems:
 
     def __init__(self, generator: str, settings: dict[str, Any], name: str) -> None:
         self.name, self._generator, self._settings = name, generator, settings
-        self._count = AT_ONCE.get(generator, ENDLESS)
+        self._count = COUNTS.get(generator, ENDLESS)
         self._items = items_of(generator, json.dumps(settings), self._count)
         self._lists: dict[str, list[Problem]] = {}
 
     def size(self, split: str) -> int | None:
-        """How many problems dev and test have; None for train, which has no end (but of the few generators that make all at once)."""
+        """How many problems dev and test have; None for train, which has no end (but of the generators in `COUNTS`)."""
         check_split(split)
-        return len(self._listed(split)) if split != "train" or self._count < ENDLESS else None
+        if split != "train":
+            return len(self._listed(split))
+        return None if self._count == ENDLESS else self._count - TRAIN_FROM
 
     def take(self, split: str, start: int, count: int) -> list[Problem]:
-        """Position p of train is item 1000 + p, or where that asks what is held out, the first of 1,000,000 further on that does not."""
+        """Position p of train is item 1000 + p, or where that asks what is held out, the first of STRIDE further on that does not."""
         check_split(split)
-        if split != "train" or self._count < ENDLESS:
+        if split != "train":
             return self._listed(split)[start : start + count]
-        return [self._trained(TRAIN_FROM + place) for place in range(start, start + count)]
+        return [self._trained(place) for place in range(start, min(start + count, self._count - TRAIN_FROM))]
 
-    def _trained(self, index: int) -> Problem:
-        barred = self._barred
-        for further in range(index, index + TRIES * STRIDE, STRIDE):
-            (problem,) = self.made("train", range(further, further + 1))
-            if key_of(problem.question) not in barred:
+    def _trained(self, place: int) -> Problem:
+        for further in range(place, place + TRIES * STRIDE, STRIDE):
+            index = TRAIN_FROM + further % (self._count - TRAIN_FROM)
+            (problem,) = self.made("train", range(index, index + 1))
+            if key_of(problem.question) not in self._barred:
                 return problem
         raise UserMistake(
             f"{self.name} asks hardly anything that is not held out; give it options that make more different problems"
@@ -81,12 +83,11 @@ class GeneratedProblems:
         return []
 
     def _listed(self, split: str) -> list[Problem]:
-        """The problems of a split that has an end, each question once, and none that is held out from it."""
+        """The problems of dev or test, each question once, and none of dev that test has."""
         if split not in self._lists:
-            indexes = HELD_OUT.get(split, range(TRAIN_FROM, self._count))
-            barred = set[str]() if split == "test" else self._keys("test") if split == "dev" else self._barred
+            barred = self._keys("test") if split == "dev" else set[str]()
             kept: dict[str, Problem] = {}
-            for problem in self.made(split, indexes):
+            for problem in self.made(split, HELD_OUT[split]):
                 if key_of(problem.question) not in barred:
                     kept.setdefault(key_of(problem.question), problem)
             self._lists[split] = list(kept.values())

@@ -54,11 +54,28 @@ def verify(text: str, problem: Problem) -> Judgement:
     item = items[info["index"]]
     if str(item["question"]).strip() != problem.question:
         return Judgement(None, answer=answer[:200], reason="this version of reasoning-gym makes another problem of it")
+    if wrong := MORE.get(info["generator"], nothing_more)(answer, item):
+        return Judgement(False, answer=answer[:200], reason=wrong)
     score = float(items.score_answer(answer, item))
     passed = score == 1.0
     return Judgement(
         passed, answer=answer[:200], score=score, reason=None if passed else "the generator gives less than 1"
     )
+
+
+def nothing_more(answer: str, item: dict[str, Any]) -> str:
+    del answer, item
+    return ""
+
+
+def the_numbers_given(answer: str, item: dict[str, Any]) -> str:
+    """puzzle24's scorer takes any four numbers of the right size."""
+    used = sorted(map(int, re.findall(r"\d+", answer)))
+    return "" if used == sorted(item["metadata"]["numbers"]) else "other numbers than those that were given"
+
+
+MORE = {"puzzle24": the_numbers_given}
+"""What a generator's own scorer leaves out."""
 
 
 def answer_in(text: str) -> str | None:

@@ -10,7 +10,7 @@ from tasks.problems.registry import load
 from tasks.prompts.render import render
 from tasks.verifiers.generator_score import answer_in, evaluates, harmless, verify
 
-GENERATORS = ("leg_counting", "chain_sum", "word_sorting", "spiral_matrix", "countdown", "polynomial_multiplication", "n_queens", "number_sorting")  # fmt: skip
+GENERATORS = ("leg_counting", "chain_sum", "word_sorting", "spiral_matrix", "countdown", "puzzle24", "polynomial_multiplication", "n_queens", "number_sorting")  # fmt: skip
 
 
 def made(generator: str, count: int) -> list[Problem]:
@@ -50,6 +50,15 @@ def test_every_gold_answer_passes_and_other_golds_do_not(generator: str):
         other = problems[place - 1]
         if other.gold != problem.gold:
             assert verify(f"<answer>{other.gold}</answer>", problem).passed is False
+
+
+def test_a_generator_with_an_end_or_without_one_answer_serves_as_well():
+    acre = load("reasoning_gym:acre")
+    assert acre.size("train") == 3000
+    assert len(acre.take("train", 2990, 50)) == 10
+    colors = made("graph_color", 2)
+    assert [problem.gold for problem in colors] == [None, None]
+    assert verify("<answer>{}</answer>", colors[0]).passed is False
 
 
 def test_part_of_the_credit_is_no_pass():
