@@ -143,7 +143,7 @@ def _method(situation: Situation) -> tuple[str, str, str]:
 
 
 def _size(situation: Situation) -> tuple[Size | None, list[str]]:
-    """The largest model that fits the memory; one size larger than a base model that is below the zone, if that fits."""
+    """The largest model that fits the memory; but the next larger one than a base that is below its zone, and a base that is in it."""
     if situation.modality != "text" or situation.memory_gb is None:
         return None, []
     fitting = [size for size in SIZES if size.memory_gb <= situation.memory_gb]
@@ -152,11 +152,25 @@ def _size(situation: Situation) -> tuple[Size | None, list[str]]:
             f"{situation.memory_gb:g} GB are too few to train even {SIZES[0].billions:g}B in 4 bits with an adapter (about "
             f"{SIZES[0].memory_gb:.0f} GB); train a smaller model in full on the CPU, or rent a larger GPU."
         ]  # fmt: skip
-    size = fitting[-1]
+    size, why = _measured(situation, fitting) or (fitting[-1], f"the largest that fits {situation.memory_gb:g} GB")
     return size, [
-        f"{size.billions:g}B in 4 bits with an adapter is the largest that fits {situation.memory_gb:g} GB (it takes about "
-        f"{size.memory_gb:.0f}); before training such models reach {size.gsm8k} on GSM8K and {size.arc_challenge} on ARC-Challenge."
+        f"{size.billions:g}B in 4 bits with an adapter is {why} (it takes about {size.memory_gb:.0f} GB); before training "
+        f"such models reach {size.gsm8k} on GSM8K and {size.arc_challenge} on ARC-Challenge."
     ]  # fmt: skip
+
+
+def _measured(situation: Situation, fitting: list[Size]) -> tuple[Size, str] | None:
+    """What the accuracy of a model of known size says, where a size that fits follows from it."""
+    if situation.billions is None or situation.accuracy is None:
+        return None
+    if situation.accuracy < LOW:
+        larger = [size for size in fitting if size.billions > situation.billions]
+        return (larger[0], "the next larger one that fits") if larger else None
+    if situation.accuracy > HIGH:
+        smaller = [size for size in fitting if size.billions < situation.billions]
+        return (smaller[-1], "the next smaller one") if smaller else None
+    same = [size for size in fitting if size.billions <= situation.billions]
+    return (same[-1], "the size that was measured") if same else None
 
 
 def _on_accuracy(situation: Situation) -> list[str]:

@@ -2,12 +2,15 @@
 
 import json
 import sys
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
 from storage.errors import UserMistake
+
+if TYPE_CHECKING:
+    from flows.advice import Situation
 
 
 def recommend(
@@ -43,13 +46,13 @@ def recommend(
     from flows.advice import Situation
     from flows.advice import recommend as recommended
 
-    if gold is None and sys.stdin.isatty() and not as_json:
-        gold, modality, accuracy, all_fail, memory_gb, hours = _asked(modality, accuracy, all_fail, memory_gb, hours)
-    if gold is None:
-        raise UserMistake("whether answers can be checked decides the method; say --gold or --no-gold")
     situation = Situation(
-        gold, modality or "text", accuracy, all_fail, constraints, traces, memory_gb, hours, model_size  # type: ignore[arg-type]
+        bool(gold), cast(Any, modality or "text"), accuracy, all_fail, constraints, traces, memory_gb, hours, model_size
     )  # fmt: skip
+    if gold is None:
+        if as_json or not sys.stdin.isatty():
+            raise UserMistake("whether answers can be checked decides the method; say --gold or --no-gold")
+        situation = asked(situation)
     found = recommended(situation)
     if as_json:
         sys.stdout.write(f"{json.dumps(asdict(found), indent=2)}\n")
@@ -66,28 +69,26 @@ def recommend(
         console.print(f"starloop plan {found.method} --preset {found.preset}", style="bold", markup=False)
 
 
-def _asked(
-    modality: str | None, accuracy: float | None, all_fail: bool, memory_gb: float | None, hours: float | None
-) -> tuple[bool, str, float | None, bool, float | None, float | None]:
-    """The answers of whoever sits there; Enter is "not known"."""
+def asked(known: "Situation") -> "Situation":
+    """The situation with what whoever sits there answers; Enter is "not known"."""
     from rich.prompt import Confirm, Prompt
 
     gold = Confirm.ask("Can answers be checked (gold answers, tests, a program)?", default=True)
-    kind = modality or Prompt.ask("What is the task about?", choices=["text", "image", "video"], default="text")
-    share = (
-        accuracy
-        if accuracy is not None
-        else _number(Prompt.ask("The base model's accuracy, 0 to 1", default="not known"))
-    )
-    hard = all_fail or Confirm.ask("Does every sample fail on many problems?", default=False)
-    memory = (
-        memory_gb if memory_gb is not None else _number(Prompt.ask("Memory of the GPU, in GB", default="not known"))
-    )
-    time = hours if hours is not None else _number(Prompt.ask("Hours that it may take", default="not known"))
-    return gold, kind, share, hard, memory, time
+    modality = Prompt.ask("What is the task about?", choices=["text", "image", "video"], default=known.modality)
+    all_fail = known.all_fail or Confirm.ask("Does every sample fail on many problems?", default=False)
+    numbers: dict[str, float | None] = {}
+    for name, question in (
+        ("accuracy", "The base model's accuracy, 0 to 1"),
+        ("memory_gb", "Memory of the GPU, in GB"),
+        ("hours", "Hours that it may take"),
+    ):
+        told: float | None = getattr(known, name)
+        numbers[name] = told if told is not None else _number(Prompt.ask(question, default="not known"))
+    return replace(known, gold=gold, modality=cast(Any, modality), all_fail=all_fail, **cast(Any, numbers))
 
 
 def _number(said: Any) -> float | None:
+    """What was typed as a number; None for anything else."""
     try:
         return float(said)
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from storage.errors import UserMistake
 from storage.records import Problem
-from tasks.problems.listed import ListedProblems
+from tasks.problems.listed import ListedProblems, Read
 from tasks.problems.source import Numbered, Source, file_of, options_of, rows, text
 
 LICENCE = "MIT"
@@ -27,7 +27,7 @@ def load(options: str) -> ListedProblems:
     """The test problems, and with `train` those to train on."""
     trains, data = _chosen(options)
     test = Source("math500", "HuggingFaceH4/MATH-500", None, None, data)
-    read = {"test": lambda: [_problem("test", one) for one in rows(test, "test")]}
+    read: dict[str, Read] = {"test": lambda: [_problem("test", one) for one in rows(test, "test")]}
     if trains:
         read["train"] = lambda: [problem for place, problem in enumerate(_training(data)) if place % EVERY]
         read["dev"] = lambda: [_held_out(problem) for problem in _training(data)[::EVERY]]

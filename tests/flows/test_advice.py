@@ -47,6 +47,9 @@ def test_memory_decides_the_size(memory: float, billions: float | None):
 def test_a_model_below_its_zone_is_to_be_a_larger_one():
     found = recommend(Situation(gold=True, accuracy=0.1, billions=1.5, memory_gb=24))
     assert any("below the zone" in reason and "Qwen2.5-3B" in reason for reason in found.reasons)
+    assert found.model == "Qwen/Qwen2.5-3B-Instruct"
+    assert recommend(Situation(gold=True, accuracy=0.5, billions=3, memory_gb=24)).model == "Qwen/Qwen2.5-3B-Instruct"
+    assert recommend(Situation(gold=True, accuracy=0.9, billions=3, memory_gb=24)).model == "Qwen/Qwen2.5-1.5B-Instruct"
     assert any("little to gain" in reason for reason in recommend(Situation(gold=True, accuracy=0.9)).reasons)
     assert any("Measure the base first" in reason for reason in recommend(Situation(gold=True)).reasons)
 

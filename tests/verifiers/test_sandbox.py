@@ -125,6 +125,7 @@ def burst():
     assert ends(lambda: not of_the_sandbox())
 
 
+@pytest.mark.slow
 def test_a_bomb_that_never_answers_is_over_when_its_time_is():
     bomb = "import os, time\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        time.sleep(0.05)"
     with Watch() as watch:
@@ -179,6 +180,7 @@ def write():
     assert not Path(place, "canary").exists()
 
 
+@pytest.mark.slow
 def test_an_endless_loop_uses_up_its_time_and_no_more():
     began = time.monotonic()
     outcome = tried("def add(a, b):\n    while True: pass", "assert add(1, 2) == 3", "assert add(0, 0) == 0")
@@ -187,6 +189,7 @@ def test_an_endless_loop_uses_up_its_time_and_no_more():
     assert ends(lambda: not of_the_sandbox())
 
 
+@pytest.mark.slow
 def test_a_loop_that_refuses_to_be_told_is_ended_all_the_same():
     deaf = "import signal\nfor number in range(1, 65):\n    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass"
     assert reasons(tried(deaf, "assert True", limits=replace(SHORT, wait=20.0))) == "it used up its 1 s of CPU time"
@@ -336,6 +339,7 @@ def test_a_sleeper_that_holds_standard_output_is_not_waited_for():
     assert ends(lambda: not of_the_sandbox())
 
 
+@pytest.mark.slow
 def test_a_program_that_sleeps_past_its_time_is_undecided_and_gone():
     sleeper = "import os, time\nos.fork()\nprint('3', flush=True)\ntime.sleep(60)"
     outcome = examine(Examination(sleeper, runs=(Run("", "3"),), limits=replace(SHORT, wait=1.0)))
@@ -386,6 +390,7 @@ def test_a_wrong_program_passes_no_test_by_any_trick(cheat: str):
     assert outcome.undecided or all(one.reason for one in outcome.results)
 
 
+@pytest.mark.slow
 def test_the_sides_end_when_whoever_asked_is_killed(tmp_path: Path):
     script = """
 import threading, time
