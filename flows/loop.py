@@ -273,4 +273,4 @@ def runtime_of(home: Home, listener: Listener, *, workers: int, threads: int) ->
             runtime.cancel()
             raise
         finally:
-            runtime.engines.close()
+            runtime.close()

@@ -206,6 +206,7 @@ def _recorded(home: Home, chosen: Selection, told: Listener) -> Iterator[_Reveri
             "cells_cached": reverification.cached,
             "wall_s": round(time.monotonic() - begun, 3),
         }
+        runtime.close()
         ledger.finish_run(chosen.run_id, state=state, facts=facts)
         ledger.publish(force=True)
         ledger.close()

@@ -9,6 +9,7 @@ StarloopError
   AccountingError      a step that lost or invented rows; its successor does not start
   EngineFault          an engine or its process failed; a resume asks only for what is missing
   TrainingFault        a fine-tune that would learn nothing, or whose process failed
+  VerifierFault        the processes that judge cannot be had; no verdict is affected
   ServerFault          a server (Prefect, MLflow) that does not answer
 """
 
@@ -47,6 +48,10 @@ class EngineFault(StarloopError):
 
 class TrainingFault(StarloopError):
     """Fine-tuning refused to start or did not finish."""
+
+
+class VerifierFault(StarloopError):
+    """The processes that judge could not be started, or were stopped; a resume asks only for what is missing."""
 
 
 class ServerFault(StarloopError):

@@ -30,7 +30,16 @@ from storage.errors import UserMistake
 COUNTED = ("tasks.engines", "tasks.problems", "tasks.prompts", "tasks.training", "tasks.verifiers")
 """Packages whose modules decide results. Storage, caching, tracking, processes and the command line never do."""
 
-SHARED = frozenset({"tasks.composition", "tasks.generation", "tasks.sample", "tasks.verify", "storage.significance"})
+SHARED = frozenset(
+    {
+        "tasks.composition",
+        "tasks.generation",
+        "tasks.judgements",
+        "tasks.sample",
+        "tasks.verify",
+        "storage.significance",
+    }
+)
 """Modules outside them that tasks share, and that decide results as well."""
 
 OURS = frozenset({"flows", "storage", "tasks"})

@@ -16,7 +16,10 @@ def engine_code(ref: str) -> object:
 
 
 def verifier_code(ref: str) -> object:
-    return code_of(verifiers.module_of(ref)).as_json()
+    """Of a judge also its rubric, and the engine that it is asked through."""
+    code = code_of(*verifiers.modules_of(ref)).as_json()
+    asked = [{"rubric": one.rubric, "engine": engine_code(one.engine)} for one in verifiers.judges_in(ref)]
+    return {**code, "judges": asked} if asked else code
 
 
 def verifier_digest(ref: str) -> str:
@@ -25,7 +28,10 @@ def verifier_digest(ref: str) -> str:
 
 
 def problems_code(ref: str) -> object:
-    return {**code_of(problem_sets.module_of(ref)).as_json(), **files_behind(ref)}
+    """The code of a problem set, and the digests of the files it is read from: those its options name, and those it says itself."""
+    code, named = code_of(problem_sets.module_of(ref)).as_json(), files_behind(ref)
+    read = {"/".join(path.parts[-2:]): digest_bytes(path.read_bytes()) for path in problem_sets.files(ref)}
+    return {**code, **named, **({"read": read} if read else {})}
 
 
 def files_behind(ref: str) -> dict[str, object]:

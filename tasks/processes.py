@@ -107,7 +107,7 @@ class Processes:
         log = log or self.logs / f"{target.rpartition(':')[0].rpartition('.')[2]}-{os.getpid()}.log"
         package = target.partition(":")[0].split(".")[1:2]
         needs = package[0] if package in (["training"], ["tracking"]) else "engine"
-        number, connection = self._spawn(target, arguments, log, threads, needs=needs, progress=progress is not None)
+        number, connection = self.spawn(target, arguments, log, threads, needs=needs, progress=progress is not None)
         began = asked
         over = False
         try:
@@ -129,18 +129,18 @@ class Processes:
                     return answer
         except (EOFError, ConnectionError):
             over = True
-            raise self._death(number, target, log, fault) from None
+            raise self.death(number, target, log, fault) from None
         finally:
             connection.close()
             if not over:  # the caller was interrupted: nobody waits for the answer any more
-                self._kill(number)
-            self._forget(number)
+                self.kill(number)
+            self.forget(number)
 
     def engine(self, ref: str, model: Path | str, *, threads: int = 1, log: Path | None = None) -> "EngineProcess":
         """An engine with the model loaded, in a process of its own; returns when it can generate."""
         log = log or self.logs / f"engine-{os.getpid()}.log"
         asked = time.perf_counter()
-        number, connection = self._spawn("tasks.engines.worker:serve", (), log, threads, needs="engine", serves=True)
+        number, connection = self.spawn("tasks.engines.worker:serve", (), log, threads, needs="engine", serves=True)
         return EngineProcess(self, number, connection, log, asked, worker.Open(ref, model))
 
     def cancel(self) -> None:
@@ -205,7 +205,7 @@ class Processes:
         for child in left:
             child.ended.set()
 
-    def _spawn(
+    def spawn(
         self, target: str, arguments: Sequence[Any], log: Path, threads: int, *, needs: str, progress: bool = False,
         serves: bool = False,
     ) -> tuple[int, Connection]:  # fmt: skip
@@ -243,23 +243,28 @@ class Processes:
         sent = socket.send_fds(self._channel, [line], [descriptor])
         self._channel.sendall(line[sent:])
 
-    def _kill(self, number: int) -> None:
+    def kill(self, number: int) -> None:
         with self._lock, contextlib.suppress(OSError):
             self._send({"kill": number})
 
-    def _forget(self, number: int) -> None:
+    def forget(self, number: int) -> None:
         with self._lock:
             self._children.pop(number, None)
 
-    def _death(self, number: int, what: str, log: Path, fault: type[StarloopError]) -> StarloopError:
+    def status(self, number: int) -> int | None:
+        """How a child that is ending ended, as `waitpid` says it; None if nobody can tell."""
+        with self._lock:
+            child = self._children.get(number)
+        if child is None:
+            return None
+        child.ended.wait(timeout=5)
+        return child.status
+
+    def death(self, number: int, what: str, log: Path, fault: type[StarloopError]) -> StarloopError:
         """The sentence for a child that is gone without an answer."""
         if self.cancelled.is_set():
             return _cancelled(what)
-        with self._lock:
-            child = self._children.get(number)
-        if child is not None:
-            child.ended.wait(timeout=5)
-        status = None if child is None else child.status
+        status = self.status(number)
         how = "ended" if status is None else f"exited with status {status}"
         if status is not None and status < 0:
             how = f"was killed by {signal.Signals(-status).name}"
@@ -325,8 +330,8 @@ class EngineProcess:
         if self._open:
             self._open = False
             self._connection.close()
-            self._processes._kill(self._number)
-            self._processes._forget(self._number)
+            self._processes.kill(self._number)
+            self._processes.forget(self._number)
 
     def _send(self, message: worker.Open | worker.Generate) -> None:
         if not self._open:
@@ -352,7 +357,7 @@ class EngineProcess:
                     return message
 
     def _dead(self) -> StarloopError:
-        error = self._processes._death(self._number, "the engine", self._log, EngineFault)
+        error = self._processes.death(self._number, "the engine", self._log, EngineFault)
         self.close()
         return error
 

@@ -9,7 +9,9 @@ from storage.home import Home
 from storage.shards import Shards
 from storage.tombstones import Tombstones
 from tasks.engine_pool import EnginePool
+from tasks.judgements import Means
 from tasks.processes import Processes
+from tasks.verifier_pool import VerifierPool
 
 
 class Cancelled(StarloopError):
@@ -46,6 +48,7 @@ class Runtime:
         self.processes = processes
         self.threads = threads
         self.engines = EnginePool(processes, workers, threads)
+        self.judging = Means(VerifierPool(processes.logs), self.engines)
         self.progress: Progress = progress or Silent()
         self.cancelled = threading.Event()
         self.leftovers: dict[str, list[Path]] = {}
@@ -59,5 +62,11 @@ class Runtime:
     def cancel(self) -> None:
         """Stop every task at its next look, and every child process now."""
         self.cancelled.set()
+        self.judging.workers.cancel()
         self.engines.close()
         self.processes.cancel()
+
+    def close(self) -> None:
+        """End what the tasks may have left: idle engines, and the processes that verify."""
+        self.engines.close()
+        self.judging.workers.close()

@@ -10,8 +10,8 @@ from storage.records import Attempt, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED
 from tasks.ingredients import verifier_code, verifier_digest
+from tasks.judgements import judgements
 from tasks.runtime import Runtime
-from tasks.verifiers.judging import judge
 from tasks.verifiers.registry import load
 
 
@@ -31,7 +31,7 @@ class Outcomes:
 
 @cached_task("verify", verifier=verifier_code)
 def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runtime) -> Output:
-    """Verdicts in the attempts' order; one that could not be reached is undecided, never a failure."""
+    """Verdicts in the attempts' order; one that could not be reached (a hang, a crash) is undecided, never a failure."""
     problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(problems, Problem)}
     judged_by = load(verifier)
     code = verifier_digest(verifier)
@@ -39,11 +39,11 @@ def verify(problems: Manifest, attempts: Manifest, verifier: str, runtime: Runti
     reached: dict[str, bool | None] = {}
 
     def judged() -> Iterator[Verdict]:
-        for attempt in runtime.shards.iterate(attempts, Attempt):
-            judgements = judge(judged_by, attempt, problem_of[attempt.problem_id])
-            passed = reached[attempt.attempt_id] = conjunction([one.passed for one in judgements])
+        rows = ((attempt, problem_of[attempt.problem_id]) for attempt in runtime.shards.iterate(attempts, Attempt))
+        for attempt, said in judgements(judged_by, rows, runtime.judging):
+            passed = reached[attempt.attempt_id] = conjunction([one.passed for one in said])
             counts[_became(attempt, passed)] += 1
-            for one in judgements:
+            for one in said:
                 yield Verdict.of(
                     attempt.attempt_id,
                     verifier,

@@ -72,6 +72,7 @@ def environment() -> list[Finding]:
     fastapi = next((one.found for one in findings if one.what == "fastapi" and not one.fault), None)
     if fastapi is not None and not fits_prefect(fastapi):
         findings.append(Finding("fastapi with Prefect", fastapi, "pip install 'fastapi>=0.139,<0.151'"))
+    findings.append(Finding("code sandbox", shut_in()))
     findings.append(Finding("cores", str(usable_cores())))
     findings.append(Finding("GPU", "an NVIDIA driver is here" if has_gpu() else "none; loops run on the CPU"))
     try:
@@ -79,6 +80,13 @@ def environment() -> list[Finding]:
     except UserMistake as mistake:
         findings.append(Finding("engines side by side", os.environ["STARLOOP_WORKERS"], str(mistake)))
     return findings
+
+
+def shut_in() -> str:
+    """Whether the verifier `code` can shut programs in here; only that verifier needs it, so it is no fault if not."""
+    from tasks.verifiers.sandbox import protections
+
+    return protections() or "programs are shut in: no network, no files but Python's library, limits of their own"
 
 
 def fits_prefect(fastapi: str) -> bool:

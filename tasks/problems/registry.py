@@ -1,13 +1,22 @@
-"""From a ref to a problem set: `addition:1-5`, `jsonl:questions.jsonl,question=input`, `mypackage.sets:load`."""
+"""From a ref to a problem set: `gsm8k`, `addition:1-5`, `jsonl:questions.jsonl,question=input`, `mypackage.sets:load`."""
 
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from storage.errors import UserMistake
 from tasks.problems.protocol import ProblemSet
 
 PROBLEM_SETS = {
     "addition": "tasks.problems.addition",
+    "arc": "tasks.problems.arc",
+    "commonsense_qa": "tasks.problems.commonsense_qa",
+    "gsm8k": "tasks.problems.gsm8k",
+    "hub": "tasks.problems.hub",
     "jsonl": "tasks.problems.jsonl",
+    "math500": "tasks.problems.math500",
+    "parquet": "tasks.problems.parquet",
+    "reasoning_gym": "tasks.problems.generated",
 }
 """Problem set name to the module whose `load(options)` makes it."""
 
@@ -38,3 +47,12 @@ def load(ref: str) -> ProblemSet:
         raise UserMistake(
             f"problem set {ref!r} cannot be imported ({mistake}); give package.module:function"
         ) from mistake
+
+
+def files(ref: str) -> Sequence[Path]:
+    """The files that a set says it is read from, beside those its options name; none for most."""
+    name, _, options = ref.partition(":")
+    if name not in PROBLEM_SETS:
+        return ()
+    found = getattr(import_module(PROBLEM_SETS[name]), "files", None)
+    return () if found is None else found(options)

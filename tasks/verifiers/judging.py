@@ -1,6 +1,6 @@
 """The one place where an attempt meets a verifier, and where everything that can go wrong becomes data.
 
-Not covered: a verifier that never returns, or that ends its process; it runs in the flow's own threads and cannot be killed there.
+Not covered: a verifier that never returns, or that ends its process; one that may is judged in `tasks.verifier_pool`.
 """
 
 import math
@@ -12,6 +12,8 @@ from tasks.verifiers.protocol import Judgement, Verifier
 
 SHOWN = 200
 """Longest piece of a verifier's mistake that a reason quotes, in characters."""
+
+OUT_OF_MEMORY = "the verifier ran out of memory"
 
 
 def judge(verifier: Verifier, attempt: Attempt, problem: Problem) -> list[Judgement]:
@@ -25,6 +27,8 @@ def judge(verifier: Verifier, attempt: Attempt, problem: Problem) -> list[Judgem
         return [Judgement(None, reason=f"the attempt failed: {attempt.error or 'no cause given'}")]
     try:
         verdict: Any = verifier.verify(attempt.text, problem)
+    except MemoryError:
+        return [Judgement(None, reason=OUT_OF_MEMORY)]
     except (Exception, SystemExit) as cause:  # noqa: BLE001 - a verifier's crash is recorded as an undecided verdict
         return [Judgement(None, reason=f"the verifier crashed: {type(cause).__name__}: {_text(cause, str)}")]
     found: list[Any] = verdict if isinstance(verdict, list) else [verdict]

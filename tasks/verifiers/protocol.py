@@ -26,8 +26,16 @@ Verify = Callable[[str, Problem], Judgement | list[Judgement]]
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A verifier with the ref it was loaded by and the module that its code digest starts from."""
+    """A verifier with the ref it was loaded by and the module that its code digest starts from.
+
+    `may_hang`: it belongs in a worker process. `asks`: its answers come from a model (see `judge`). `parts` and `how`: what
+    a combination is made of, and whether all of it or any has to pass.
+    """
 
     ref: str
     module: str
     verify: Verify
+    may_hang: bool = False
+    asks: bool = False
+    parts: "tuple[Verifier, ...]" = ()
+    how: str = ""

@@ -69,7 +69,9 @@ def test_a_users_own_folder_serves_and_its_text_makes_the_digest(tmp_path: Path)
 
 
 def test_what_is_missing_is_said():
-    with pytest.raises(UserMistake, match="no prompt template 'adition'; this checkout has: addition, plain"):
+    with pytest.raises(
+        UserMistake, match="no prompt template 'adition'; this checkout has: addition, arc, commonsense_qa"
+    ):
         render("adition", PLAIN)
     with pytest.raises(UserMistake, match="no gold answer to give as a hint"):
         render("addition", Problem.of("case", "train", "x", None), hinted=True)

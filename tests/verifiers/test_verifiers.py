@@ -1,7 +1,5 @@
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,33 +10,13 @@ from tasks.problems.scratchpad import work
 from tasks.prompts.render import completion
 from tasks.verifiers.judging import judge
 from tasks.verifiers.protocol import Judgement, Verifier
-from tasks.verifiers.registry import VERIFIERS, load
-
-CASES = Path(__file__).parent.parent / "cases"
-
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(name, case, id=f"{name}-{number}-{case['why']}")
-        for name in sorted(VERIFIERS)
-        for number, case in enumerate(json.loads((CASES / f"{name}.json").read_text(encoding="utf-8")))
-    ]
+from tasks.verifiers.registry import load
 
 
 def judged(name: str, text: str, problem: Problem) -> Judgement:
     verdict = load(name).verify(text, problem)
     assert isinstance(verdict, Judgement)
     return verdict
-
-
-@pytest.mark.parametrize(("name", "case"), cases())
-def test_a_verifier_judges_its_cases(name: str, case: dict[str, Any]):
-    problem = Problem.of("case", "test", case.get("question", "?"), case.get("gold"))
-    verdict = judged(name, case["text"], problem)
-    assert verdict.passed is case["passed"]
-    assert verdict.passed or verdict.reason
-    if "score" in case:
-        assert verdict.score == case["score"]
 
 
 def test_every_gold_answer_of_addition_passes_and_other_golds_do_not():
@@ -112,7 +90,9 @@ def test_a_dotted_path_is_a_users_own_verifier(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_verifier_names_those_there_are():
-    with pytest.raises(UserMistake, match="no verifier 'maths'; this checkout has: exact, sum_steps, sums"):
+    with pytest.raises(
+        UserMistake, match="no verifier 'maths'; this checkout has: choice, code, constraints, exact, judge, math"
+    ):
         load("maths")
     with pytest.raises(UserMistake, match="sums takes no options"):
         load("sums:strict")
