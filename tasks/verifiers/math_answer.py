@@ -269,7 +269,41 @@ def equal(expected: list[Any], found: list[Any], *, solved: bool = False) -> boo
     """Whether math-verify finds one of the expected in what was found; `solved`: an inequality counts as the interval it names."""
     from math_verify import verify as compare
 
+    if plainly_unequal(expected, found):
+        return False
     return bool(compare(expected, found, timeout_seconds=None, allow_set_relation_comp=solved))
+
+
+def plainly_unequal(expected: list[Any], found: list[Any]) -> bool:
+    """Whether two formulas differ in value at a point, or one is a number and the other several: no algebra is needed to see that."""
+    from sympy import Expr, Interval, MatrixBase, Rational, Tuple, UnevaluatedExpr
+    from sympy.core.relational import Relational
+    from sympy.sets.sets import FiniteSet
+
+    if len(expected) != 1 or len(found) != 1:
+        return False
+    one, other = expected[0], found[0]
+    several = (Interval, MatrixBase, Tuple)
+    for single, more in ((one, other), (other, one)):
+        if isinstance(single, Expr) and not single.free_symbols and (
+            isinstance(more, several) or (isinstance(more, FiniteSet) and len(more) > 1)
+        ):  # fmt: skip
+            return True
+    if not (isinstance(one, Expr) and isinstance(other, Expr)) or isinstance(
+        one, Relational | UnevaluatedExpr | MatrixBase
+    ):
+        return False
+    if isinstance(other, Relational | UnevaluatedExpr | MatrixBase) or one.free_symbols != other.free_symbols:
+        return False
+    symbols = sorted(one.free_symbols, key=str)
+    point = {symbol: Rational(7 + 4 * place, 5 + place) for place, symbol in enumerate(symbols)}
+    try:
+        values = [complex(formula.subs(point).evalf(20)) for formula in (one, other)]
+    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):
+        return False
+    if not all(abs(value) < 1e12 for value in values):  # an infinity, a nan, or too large to say
+        return False
+    return abs(values[0] - values[1]) > 1e-4 * max(1.0, *map(abs, values))
 
 
 def _for_math_verify(formula: str) -> str:
