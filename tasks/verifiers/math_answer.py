@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 from storage.records import Problem
-from tasks.verifiers.final_answer import cleaned, decide, prose, statements
+from tasks.verifiers.final_answer import CONDITIONAL, cleaned, decide, prose, statements
 from tasks.verifiers.numeric import another_number, number_in
 from tasks.verifiers.protocol import Judgement
 from tasks.verifiers.quantity import Quantity, read
@@ -51,7 +51,7 @@ def verify(text: str, problem: Problem) -> Judgement:
     whole = text.strip()[: LONGEST + 1]
     if len(whole) <= LONGEST and cleaned(whole) and squeezed(cleaned(whole)) == squeezed(cleaned(problem.gold)):
         return Judgement(True, answer=whole[:200])
-    final = decide(text, formula_in, _names_another, problem.question)
+    final = decide(text, formula_in, _names_another, problem.question, same=_same)
     if final.value is None:
         return Judgement(False, reason=final.why)
     answer = final.value
@@ -124,7 +124,7 @@ def warm() -> None:
 def formula_in(words: str) -> str | None:
     """The one answer that words state, as a formula or as words; None where they state none, or several."""
     words = cleaned(words)
-    if not words:
+    if not words or CONDITIONAL.search(words):
         return None
     groups = [found for found in _FORMULA.finditer(words) if not _is_money(found)]
     if groups:
@@ -186,6 +186,11 @@ def _names_another(words: str, value: str) -> bool:
     if number is not None:
         return another_number(words, number)
     return any(squeezed(found[0].strip("$")) != squeezed(value) for found in _FORMULA.finditer(words))
+
+
+def _same(one: str, other: str) -> bool:
+    first, second = read(one), read(other)
+    return squeezed(one) == squeezed(other) or (first is not None and second is not None and first.equals(second))
 
 
 def squeezed(formula: str) -> str:
