@@ -1,7 +1,7 @@
 """How many verdicts a second `math` reaches, with formulas among them that hang: `python -m benchmarks.verification`.
 
 Half of the texts are answers to GSM8K (worked solutions), half to MATH500 (boxed formulas); of each, half are right and half are the answer of
-another problem. One in two thousand is a tower of powers that nobody can compute. Starting the workers is not counted, replacing them is.
+another problem. One in four thousand is a tower of powers that nobody can compute. Starting the workers is not counted, replacing them is.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from tasks.verifier_pool import VerifierPool
 
 HANGS = r"\boxed{9^{9^{9^{9}}}}"
 ROWS = 8_000
-HANG_EVERY = 2_000
+HANG_EVERY = 4_000
 
 
 @dataclass(frozen=True, slots=True)
