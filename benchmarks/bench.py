@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import scale
+from benchmarks import gold_answers, scale, verification
 from storage.home import Home
 from storage.identity import digest
 from storage.lineage import Lineage
@@ -58,6 +58,7 @@ def main() -> None:
         with Processes(home.logs) as processes:
             rows.append(training(home, processes, Path(folder)))
             rows += sampling(home, processes, Path(folder))
+        rows += verdicts()
     table = Table("what", "starloop", "reference", "result", "wanted")
     for row in rows:
         table.add_row(row.what, row.ours, row.reference, row.result, row.wanted)
@@ -145,6 +146,16 @@ def sampling(home: Home, processes: Processes, folder: Path) -> list[Row]:
         compared("sampling, characters/s (one thread, batch of the reference 256)", ours, reference, "≥ 1.0, aim 2"),
         Row("greedy texts equal to generate's", f"{same} of {len(prompts)}", "", f"{same / len(prompts):.2%}", "100 %"),
     ]
+
+
+def verdicts() -> list[Row]:
+    """Verdicts per second of `math` with formulas that hang among them; nothing where the public sets are not here."""
+    data = gold_answers.data_folder()
+    if data is None:
+        return []
+    found = verification.measure(data)
+    what = f"math: verdicts/s by two workers, {found.hang} of {found.verdicts:,} hang"
+    return [Row(what, f"{found.per_second:,.0f}", "", f"{found.misjudged} misjudged", "≥ 500")]
 
 
 def compared(what: str, ours: list[float], reference: list[float], wanted: str) -> Row:

@@ -45,7 +45,7 @@ STOPPED = "the verifiers' processes were stopped; the same command goes on from 
 class Limits:
     """What one verdict may take. `cpu_s` counts computing alone; `wall_s` ends what sleeps; `memory_mb` is a worker's growth."""
 
-    cpu_s: float = 5.0
+    cpu_s: float = 3.0
     wall_s: float = 30.0
     memory_mb: int = 1024
 

@@ -135,14 +135,17 @@ def answers(
 
 def verdicts(verifier: str, problem: Problem, attempt: Attempt) -> list[str]:
     """What the run's verifier says of an attempt, a line an aspect."""
-    from tasks.verifiers.judging import judge
+    from flows.cli.audit_verifier import means
+    from tasks.judgements import judgements
     from tasks.verifiers.registry import load
 
+    with means(verifier) as (working, _):
+        ((_, judged),) = judgements(load(verifier), [(attempt, problem)], working)
     outcome = {True: "passed", False: "failed", None: "undecided"}
     return [
         f"{verifier}{' ' + visible(one.aspect) if one.aspect else ''}: {outcome[one.passed]}, read {shown(one.answer)}"
         f"{' because ' + visible(one.reason) if one.reason else ''}"
-        for one in judge(load(verifier), attempt, problem)
+        for one in judged
     ]
 
 

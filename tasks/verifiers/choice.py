@@ -19,6 +19,7 @@ from tasks.verifiers.numeric import unwrapped
 from tasks.verifiers.protocol import Judgement
 
 LETTERS = "ABCDEFGHIJ"
+LONGEST_OPTION = 4000
 
 _LABEL = re.compile(
     r"(?:(?:option|choice|letter|answer)\s+)?(?:(?P<open>[(\[{])\s*(?P<inside>\w{1,2})\s*[)\]}]|(?P<plain>\w{1,2})(?P<end>[.):,;]|\s*[-–—:]|(?=\s|$)))",
@@ -45,11 +46,16 @@ def verify(text: str, problem: Problem) -> Judgement:
     options = options_of(problem)
     if options is None:
         return Judgement(None, reason="the problem's choices cannot be read; give them as {label: text}")
-    gold = label_of(problem.gold, options)
+    gold = problem.gold if problem.gold in options else label_of(problem.gold, options)
     if gold is None:
         return Judgement(
             None, reason=f"the gold answer {problem.gold!r:.60} is none of the options {', '.join(options)}"
         )
+    if len(text) <= LONGEST_OPTION and text.strip() not in options and (named := by_words(text.strip(), options)):
+        # The words of an option and nothing else, whatever they are; two options of the same words are both said.
+        right = gold in named
+        answer = gold if right else named[0]
+        return Judgement(right, answer=answer, reason=None if right else "another option")
     final = decide(
         plain(text),
         lambda words: label_of(words, options),
@@ -102,7 +108,7 @@ def label_of(words: str, options: dict[str, str]) -> str | None:
     said = normal(words)
     if not said:
         return None
-    by_words = [label for label, option in options.items() if option and normal(option) == said]
+    named_by_words = by_words(words, options)
     called = _CALLED.match(words)
     if called is not None:
         return _known(called[1], options)
@@ -112,9 +118,9 @@ def label_of(words: str, options: dict[str, str]) -> str | None:
     match = _LABEL.match(words)
     label = match and _known(match["inside"] or match["plain"], options)
     if match is None or label is None:
-        return by_words[0] if len(by_words) == 1 else None
-    if len(words) <= 2:
-        return label if not by_words or by_words == [label] else None
+        return named_by_words[0] if len(named_by_words) == 1 else None
+    if words in options or len(words) <= 2:
+        return label
     rest = cleaned(words[match.end() :]).lstrip("-–—:,.) ")
     bracketed = match["open"] is not None or match["end"] not in ("", None)
     if not rest:
@@ -122,8 +128,8 @@ def label_of(words: str, options: dict[str, str]) -> str | None:
     named = [one for one, option in options.items() if option and normal(option) == normal(rest)]
     if named:
         return label if label in named else None
-    if len(by_words) == 1:
-        return by_words[0]
+    if len(named_by_words) == 1:
+        return named_by_words[0]
     reasoned = _BECAUSE.match(rest) is not None
     if not reasoned and _lists_another(words[match.end() :], label, options):
         return None
@@ -135,6 +141,12 @@ def label_of(words: str, options: dict[str, str]) -> str | None:
         ]
         return None if others else label
     return None
+
+
+def by_words(words: str, options: dict[str, str]) -> list[str]:
+    """The labels of the options that words are; those that are written just so, if any are."""
+    exact = [label for label, option in options.items() if option and option.strip() == words]
+    return exact or [label for label, option in options.items() if option and normal(option) == normal(words)]
 
 
 def normal(words: str) -> str:

@@ -11,6 +11,7 @@ A verifier brings how to read the words of a statement; what they mean is not lo
 different statements with no word of correction between them do not, nor does one that is taken back. Time is linear in the text.
 """
 
+import operator
 import re
 from collections import deque
 from collections.abc import Callable
@@ -37,7 +38,7 @@ _ENDED = re.compile(r"<\|(?:im_end|im_start|endoftext|eot_id|end|end_of_text|use
 """Where a model's turn ends, in an engine that leaves that in the text."""
 
 _NOT = re.compile(r"(?:not\b|unknown|unclear|impossible to say|n't)", re.IGNORECASE)
-_CONDITIONAL = re.compile(r"(?<!\{)\b(?:if|unless|otherwise|depending on)\b", re.IGNORECASE)
+CONDITIONAL = re.compile(r"(?<!\{)\b(?:if|unless|otherwise|depending on)\b", re.IGNORECASE)
 _REVISED = re.compile(
     r"\b(?:no|wait|actually|wrong|incorrect|sorry|correct(?:ion|ing)|instead|mistake|hmm+|rather|should be|let me|let's|"
     r"double[- ]?check|recheck|re-?calculate|check(?:ing)?|but|however|scratch that|therefore|thus|hence|so|final|overall|finally)\b",
@@ -91,19 +92,20 @@ def decide(
     question: str = "",
     *,
     bare_words: int = 3,
+    same: Callable[[T, T], bool] = operator.eq,
 ) -> Decided[T]:
     """The final answer of a text.
 
     `read` makes a value of the words of a statement, None where they are not one answer; `names_another` says whether
     words name an answer other than the value; a sentence of the question concludes nothing. A single line of at most
-    `bare_words` words is taken to be an answer and nothing else.
+    `bare_words` words is taken to be an answer and nothing else. `same`: whether two statements say the same.
     """
     text = _ENDED.split(text, maxsplit=1)[0]
     stated = statements(text)
     if not stated:
         return _concluded(text, read, question, bare_words)
     final = stated[-1]
-    value = None if _CONDITIONAL.search(final.words) else read(final.words)
+    value = read(final.words)
     if value is None:
         return Decided(None, final.words, f"what is stated is not one answer: {final.words!r:.80}")
     after = text[final.end : final.end + LONGEST]
@@ -113,7 +115,8 @@ def decide(
         between = text[earlier.end : final.start]
         if len(_WORDS.findall(between)) > 6 or _REVISED.search(between) or _REVISED.search(earlier.words):
             break
-        if read(earlier.words) != value:
+        other = read(earlier.words)
+        if other is None or not same(other, value):
             return Decided(None, final.words, f"two answers are stated: {earlier.words!r:.40} and {final.words!r:.40}")
     return Decided(value, final.words)
 

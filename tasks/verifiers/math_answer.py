@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 from storage.records import Problem
-from tasks.verifiers.final_answer import cleaned, decide, prose, statements
+from tasks.verifiers.final_answer import CONDITIONAL, cleaned, decide, prose, statements
 from tasks.verifiers.numeric import another_number, number_in
 from tasks.verifiers.protocol import Judgement
 from tasks.verifiers.quantity import Quantity, read
@@ -51,7 +51,7 @@ def verify(text: str, problem: Problem) -> Judgement:
     whole = text.strip()[: LONGEST + 1]
     if len(whole) <= LONGEST and cleaned(whole) and squeezed(cleaned(whole)) == squeezed(cleaned(problem.gold)):
         return Judgement(True, answer=whole[:200])
-    final = decide(text, formula_in, _names_another, problem.question)
+    final = decide(text, formula_in, _names_another, problem.question, same=_same)
     if final.value is None:
         return Judgement(False, reason=final.why)
     answer = final.value
@@ -124,7 +124,7 @@ def warm() -> None:
 def formula_in(words: str) -> str | None:
     """The one answer that words state, as a formula or as words; None where they state none, or several."""
     words = cleaned(words)
-    if not words:
+    if not words or CONDITIONAL.search(words):
         return None
     groups = [found for found in _FORMULA.finditer(words) if not _is_money(found)]
     if groups:
@@ -188,10 +188,16 @@ def _names_another(words: str, value: str) -> bool:
     return any(squeezed(found[0].strip("$")) != squeezed(value) for found in _FORMULA.finditer(words))
 
 
+def _same(one: str, other: str) -> bool:
+    first, second = read(one), read(other)
+    return squeezed(one) == squeezed(other) or (first is not None and second is not None and first.equals(second))
+
+
 def squeezed(formula: str) -> str:
     """A formula without what does not change its meaning: spacing, styles, brackets that only group."""
     plain = simplified_words(formula)
     plain = re.sub(r"\\[dtc]frac", r"\\frac", plain)
+    plain = re.sub(r"(?<=\d)\s+(?=\d)", "_", plain)  # 1 2 is not 12
     plain = re.sub(r"\s+|\\!|\$", "", plain)
     while plain.startswith("{") and plain.endswith("}"):
         plain = plain[1:-1]
@@ -269,7 +275,41 @@ def equal(expected: list[Any], found: list[Any], *, solved: bool = False) -> boo
     """Whether math-verify finds one of the expected in what was found; `solved`: an inequality counts as the interval it names."""
     from math_verify import verify as compare
 
+    if plainly_unequal(expected, found):
+        return False
     return bool(compare(expected, found, timeout_seconds=None, allow_set_relation_comp=solved))
+
+
+def plainly_unequal(expected: list[Any], found: list[Any]) -> bool:
+    """Whether two formulas differ in value at a point, or one is a number and the other several: no algebra is needed to see that."""
+    from sympy import Expr, Interval, MatrixBase, Rational, Tuple, UnevaluatedExpr
+    from sympy.core.relational import Relational
+    from sympy.sets.sets import FiniteSet
+
+    if len(expected) != 1 or len(found) != 1:
+        return False
+    one, other = expected[0], found[0]
+    several = (Interval, MatrixBase, Tuple)
+    for single, more in ((one, other), (other, one)):
+        if isinstance(single, Expr) and not single.free_symbols and (
+            isinstance(more, several) or (isinstance(more, FiniteSet) and len(more) > 1)
+        ):  # fmt: skip
+            return True
+    if not (isinstance(one, Expr) and isinstance(other, Expr)) or isinstance(
+        one, Relational | UnevaluatedExpr | MatrixBase
+    ):
+        return False
+    if isinstance(other, Relational | UnevaluatedExpr | MatrixBase):
+        return False
+    symbols = sorted(one.free_symbols | other.free_symbols, key=str)
+    point = {symbol: Rational(7 + 4 * place, 5 + place) for place, symbol in enumerate(symbols)}
+    try:
+        values = [complex(formula.subs(point).evalf(20)) for formula in (one, other)]
+    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):
+        return False
+    if not all(abs(value) < 1e12 for value in values):  # an infinity, a nan, or too large to say
+        return False
+    return abs(values[0] - values[1]) > 1e-4 * max(1.0, *map(abs, values))
 
 
 def _for_math_verify(formula: str) -> str:

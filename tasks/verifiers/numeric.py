@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from storage.errors import UserMistake
 from storage.records import Problem
-from tasks.verifiers.final_answer import HEDGED, cleaned, decide
+from tasks.verifiers.final_answer import CONDITIONAL, HEDGED, cleaned, decide
 from tasks.verifiers.protocol import Judgement, Verify
 from tasks.verifiers.quantity import Quantity, is_unit, leading, read, simplified
 
@@ -52,7 +52,7 @@ def within(text: str, problem: Problem, relative: Fraction, absolute: Fraction) 
     gold = read(problem.gold, letters=True)
     if gold is None:
         return Judgement(None, reason=f"the gold answer {problem.gold!r:.60} is no number")
-    final = decide(text, number_in, another_number, problem.question)
+    final = decide(text, number_in, another_number, problem.question, same=Quantity.equals)
     if final.value is None:
         return Judgement(False, reason=final.why)
     answer = cleaned(final.written or "")[:200]
@@ -70,6 +70,8 @@ def number_in(words: str) -> Quantity | None:
     words = cleaned(unwrapped(cleaned(words)))
     if (whole := read(words, letters=True)) is not None:
         return whole
+    if CONDITIONAL.search(words):
+        return None
     parts = re.split(r"(?<![<>!:=\\])=(?!=)", words)
     if len(parts) > 1 and not re.search(r",|;|\band\b|\bor\b", "".join(parts[1:-1])):
         return number_in(parts[-1])
