@@ -20,7 +20,7 @@ from storage.records import Checkpoint
 from storage.weights import weights_digest
 from tasks.caching import cached_task
 from tasks.checkpoints import keep, names_in
-from tasks.engines.transformers import ADAPTER, folder_of
+from tasks.engines.folders import ADAPTER, folder_of
 from tasks.runtime import Runtime
 
 TAKEN = frozenset({".json", ".jinja", ".model", ".safetensors", ".tiktoken", ".txt"})

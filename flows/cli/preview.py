@@ -156,7 +156,7 @@ def training_row(console: "Console", config: "LoopConfig", model: Path, prompt: 
 
     from storage.errors import TrainingFault
     from storage.records import Example
-    from tasks.engines.transformers import base_of
+    from tasks.engines.folders import base_of
     from tasks.training.preflight import tokenise
     from tasks.training.rows import Row
 
