@@ -19,6 +19,7 @@ from tasks.caching import StepRecord
 from tasks.characters import characters_of
 from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
+from tasks.engines.registry import EngineRef
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import Judged, MixRule, collect, mix
@@ -218,7 +219,7 @@ class Steps:
     def _writing(self, part: Manifest, model: Model, seed: int | None = None) -> dict[str, Any]:
         return {
             "problems": part,
-            "engine": self.config.engine,
+            "engine": EngineRef(self.config.engine),
             "checkpoint_id": model.checkpoint_id,
             "weights_digest": model.weights_digest,
             "template": self.template,
