@@ -37,6 +37,11 @@ def open_engine(ref: str, model: Path | str | None = None) -> Engine:
     return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])
 
 
+def makes_messages(ref: str) -> bool:
+    """Whether an engine takes a user's turn as it is and makes the chat around it itself; others are given the whole text."""
+    return bool(getattr(import_module(module_of(ref)), "MAKES_MESSAGES", False))
+
+
 def check_options(ref: str) -> None:
     """Raises UserMistake for options that the engine would refuse when it is opened; loads no model."""
     import_module(module_of(ref)).check_options(ref.partition(":")[2])
