@@ -11,11 +11,11 @@ form, empty means "as the preset says".
 import tomllib
 from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, Union, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flows.validation import merged, validated
 from storage.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -66,11 +66,23 @@ class TrainingConfig(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: Annotated[tuple[Beta, Beta], Field(description="AdamW's two decay rates")] = (0.9, 0.999)
     max_length: Annotated[int, Field(ge=1, description="longest row in tokens; a longer one is refused, not cut")] = 512
-    method: Literal["full", "lora"] = "full"
+    method: Annotated[
+        Literal["full", "lora", "qlora"],
+        Field(description="all weights, an adapter, or an adapter on a base in 4 bits"),
+    ] = "full"
     lora_rank: Count = 16
     lora_alpha: Count = 32
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(description="of the arithmetic; auto: bfloat16 where the GPU has it, else float32"),
+    ] = "float32"
+    gradient_checkpointing: Annotated[bool, Field(description="less memory for a third more time")] = False
+    group_by_length: Annotated[bool, Field(description="rows of like length in a batch, so that less is padded")] = (
+        False
+    )
+    processes: Annotated[
+        int, Field(ge=1, description="processes that train together, one a GPU; a step sees so many times the rows")
+    ] = 1
     save_steps: Annotated[
         int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")
     ] = 0
@@ -103,7 +115,15 @@ class TrainingConfig(Settings):
         """What the trainer is told, for so many steps."""
         from tasks.training.recipe import Recipe
 
-        return Recipe.of({"steps": steps, **self.model_dump(exclude={"steps", "step_schedule", "step_growth"})})
+        settings = self.model_dump(exclude={"steps", "step_schedule", "step_growth"})
+        return Recipe.of({**settings, "steps": steps, "dtype": self.arithmetic})
+
+    @property
+    def arithmetic(self) -> str:
+        """The dtype, with `auto` as this machine has it: a recipe names what it was."""
+        from flows.machine import has_bfloat16
+
+        return self.dtype if self.dtype != "auto" else "bfloat16" if has_bfloat16() else "float32"
 
 
 class ModelConfig(Settings):
@@ -113,7 +133,8 @@ class ModelConfig(Settings):
         str,
         Field(
             min_length=1,
-            description="embedded, a checkpoint of this home (ckp_…), a model's folder, or a name on the hub (name@revision)",
+            description="embedded, a checkpoint of this home (ckp_…), a model's folder, a GGUF file (also package:<name>/<file>), "
+            "or a name on the hub (name@revision)",
         ),
     ] = EMBEDDED
     seed: int = 0
@@ -166,6 +187,14 @@ class EvaluationConfig(Settings):
     dev_problems: Count = 500
     test_problems: Count = 1000
     max_tokens: Annotated[int, Field(ge=1, description="longest greedy answer, in tokens")] = 512
+    also: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="another problem set that must not get worse: base and final are scored on its dev",
+        ),
+    ] = NONE
+    also_problems: Count = 200
 
 
 class StopConfig(Settings):
@@ -212,6 +241,14 @@ class LoopConfig(Settings):
     sampling: SamplingConfig = SamplingConfig()
     engine: Annotated[str, Field(description="what generates text, with its options")] = "transformers"
     template: Annotated[str, Field(min_length=1, description="prompt templates; own: the problem set's")] = OWN
+    chat: Annotated[
+        Literal["auto", "on", "off"],
+        Field(description="prompts as a user's turn in the model's chat template; auto: where its tokenizer has one"),
+    ] = "auto"
+    zpd: Annotated[
+        Literal["stop", "warn", "off"],
+        Field(description="what to do with a base that is clearly outside the zone in which self-training helps"),
+    ] = "stop"
     verifier: Annotated[str, Field(min_length=1, description="what judges an attempt; own: the problem set's")] = OWN
     audit: Annotated[
         str, Field(min_length=1, description="a second verifier that only measures, e.g. sum_steps; or none")
@@ -237,12 +274,6 @@ class LoopConfig(Settings):
     def learns_from_what_passed(self) -> bool:
         """Whether what it trains is meant to be used, and no control."""
         return True
-
-    @model_validator(mode="after")
-    def _adapters_start_from_the_base(self) -> Self:
-        if self.training.method == "lora" and self.restart == "previous":
-            raise ValueError("training.method = lora trains an adapter of the base each iteration; set restart = base")
-        return self
 
     @model_validator(mode="after")
     def _every_iteration_trains(self) -> Self:
@@ -314,64 +345,3 @@ def resolve(method: str, preset: str | None, overrides: dict[str, Any]) -> LoopC
             raise UserMistake(f"preset {preset!r} is for {presets()[preset]['method']}, not for {method}")
         settings = presets()[preset]["config"]
     return validated(kind, merged(settings, overrides), f"{method}{f' with preset {preset}' if preset else ''}")
-
-
-def validated(kind: type[Config], settings: dict[str, Any], what: str) -> Config:
-    """The configuration, or a UserMistake with the first thing that does not fit."""
-    try:
-        return kind.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = place_of(kind, first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UserMistake(
-                f"no setting {place!r} in {what}; there are: {', '.join(siblings(kind, place))}"
-            ) from error
-        if first["type"] == "value_error":
-            raise UserMistake(f"{what}: {first['msg'].removeprefix('Value error, ')}") from error
-        given = first.get("input")
-        same = [one["msg"].lower() for one in error.errors() if place_of(kind, one["loc"]) == place]
-        raise UserMistake(f"{place} = {given!r} does not fit in {what}: {', or '.join(same)}") from error
-
-
-def place_of(kind: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """The dotted name of what did not fit, without pydantic's names for the members of a union."""
-    parts: list[str] = []
-    here: Any = kind
-    for part in location:
-        if get_origin(here) in {Union, UnionType}:
-            break
-        parts.append(str(part))
-        fields = getattr(here, "model_fields", {})
-        here = fields[part].annotation if part in fields else None
-    return ".".join(parts)
-
-
-def siblings(kind: type[BaseModel], place: str) -> list[str]:
-    """The names that are valid where `place` (dotted) is not."""
-    here: Any = kind
-    for part in place.split(".")[:-1]:
-        annotation = here.model_fields[part].annotation if part in getattr(here, "model_fields", {}) else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        here = annotation
-    return sorted(here.model_fields)
-
-
-def merged(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """A deep copy of `settings` with dotted names replaced; nested tables in `overrides` merge."""
-    result = {name: merged(value, {}) if isinstance(value, dict) else value for name, value in settings.items()}
-    for dotted, value in overrides.items():
-        *path, last = dotted.split(".")
-        table = result
-        for part in path:
-            inner = table.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise UserMistake(f"{dotted!r} does not fit: {part!r} is a value, not a table")
-            table = inner
-        table[last] = (
-            merged(table.get(last, {}), value)
-            if isinstance(value, dict) and isinstance(table.get(last), dict)
-            else value
-        )
-    return result

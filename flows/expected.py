@@ -115,7 +115,7 @@ def waits_for(text: str) -> tuple[str, ...]:
 
 
 def _kind(call: Mapping[str, Any]) -> str:
-    return "adapter" if call["recipe"].method == "lora" else "full"
+    return "adapter" if call["recipe"].adapts else "full"
 
 
 def _output(promise: Promise, asked: float, tables: Mapping[str, str], facts: Mapping[str, Any]) -> Output:

@@ -4,29 +4,28 @@ evaluate. A step is submitted cell by cell and is there when all of its cells ar
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-from flows.config import EMBEDDED, TrainingConfig
+from flows.config import EMBEDDED, NONE, TrainingConfig
 from flows.protocol import AnyLoop
 from flows.refs import names_checkpoint, refs_of
+from flows.start import architecture_of, chat_in_force, stored_checkpoint
 from flows.step import Model, accounting_of, joined
+from flows.training_set import TrainingSet, missing_originals, training_set_of
 from storage.errors import StarloopError, UserMistake
-from storage.identity import bare
-from storage.lineage import find_checkpoint
+from storage.identity import show
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
-from tasks.characters import characters_of
 from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
-from tasks.engines.registry import EngineRef
+from tasks.engines.registry import EngineRef, takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import Judged, MixRule, collect, mix
 from tasks.pose import cells, pose
-from tasks.pretrained import find as find_model
 from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
+from tasks.prompts.chat import Chat
 from tasks.rationalize import rationalize
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
@@ -46,13 +45,24 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """A mix with its examples, as fine-tuning takes them."""
+class Answered:
+    """A split answered greedily, cell by cell, with its verdicts."""
 
-    mix_id: str
-    examples: Manifest
-    members: Manifest
-    facts: dict[str, Any]
+    parts: list[Manifest]
+    attempts: list[StepRecord]
+    verdicts: list[StepRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Problems that are only ever looked at, with the prompts and the verifier that go with them; `name` is in the steps' titles."""
+
+    name: str
+    problems: str
+    split: str
+    count: int
+    template: str
+    verifier: str
 
 
 class Steps:
@@ -67,12 +77,20 @@ class Steps:
         self._original_data: Manifest | None = None
         self._audits: list[Any] = []
         self._held_out: dict[str, Manifest] = {}
+        self._answered: dict[tuple[str, str], Answered] = {}
+        self.chat: Chat | None = None
+        """What prompts stand in, once the base is known."""
 
     def base(self) -> Model:
         """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
+        model = self._base()
+        self.chat = chat_in_force(self.config, self.loop.runtime.home, model)
+        return model
+
+    def _base(self) -> Model:
         model = self.config.model
         if names_checkpoint(model.source):
-            return self._stored_checkpoint(model.source)
+            return stored_checkpoint(self.loop.runtime.home, model.source)
         if model.source != EMBEDDED:
             return self._taken_in(model.source)
         corpus = self._original_data = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
@@ -81,7 +99,7 @@ class Steps:
             0,
             "pre-train",
             None,
-            self._architecture(),
+            architecture_of(self.config, self.template),
             documents,
             model.pretraining,
             model.pretraining.steps,
@@ -94,10 +112,12 @@ class Steps:
         start = (iteration - 1) * count if self.config.fresh_problems else 0
         return self.pose(iteration, "train", start, count, "problems")
 
-    def pose(self, iteration: int, split: str, start: int, count: int, title: str) -> Manifest:
+    def pose(
+        self, iteration: int, split: str, start: int, count: int, title: str, source: str | None = None
+    ) -> Manifest:
         """Problems of a split, one shard a cell."""
         call = {
-            "source": self.config.problems,
+            "source": source or self.config.problems,
             "split": split,
             "start": start,
             "count": count,
@@ -110,12 +130,12 @@ class Steps:
         self._asserted(problems)
         parts = cells(problems, self.loop.runtime.shards)
         calls = [
-            self._writing(part, model)
+            self.writing(part, model)
             | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
             for part in parts
         ]
         attempts = self.loop.run(iteration, "sample", sample, calls)
-        verdicts = self._judge(iteration, "verify", parts, attempts)
+        verdicts = self.judge(iteration, "verify", parts, attempts)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
         gathered = Gathered(problems, _judged(SAMPLED, parts, attempts, verdicts), _outcomes(verdicts))
@@ -137,11 +157,11 @@ class Steps:
         """A hinted retry of every problem without a right attempt; verified like the others."""
         parts = cells(gathered.problems, self.loop.runtime.shards)
         calls = [
-            self._writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
+            self.writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
             for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
-        verdicts = self._judge(iteration, "verify rationalized", parts, attempts)
+        verdicts = self.judge(iteration, "verify rationalized", parts, attempts)
         total = accounting_of(verdicts)
         gathered.judged += _judged(RATIONALIZED, parts, attempts, verdicts)
         gathered.summary |= {
@@ -162,9 +182,10 @@ class Steps:
             "originals": self._originals() if share < 1 else None,
             "template": self.template,
             "rule": MixRule(keep, share, self.config.mix.cap_per_problem, self.config.seed),
+            "chat": self.chat,
         }
         try:
-            examples = _training_set(self.loop.run(iteration, "mix", mix, [call])[0])
+            examples = training_set_of(self.loop.run(iteration, "mix", mix, [call])[0])
         except StarloopError:
             self._finish_audits()
             raise
@@ -197,42 +218,77 @@ class Steps:
         """Greedy accuracy on dev or test, with its interval, in all and per stratum."""
         evaluation = self.config.evaluation
         count = evaluation.dev_problems if split == "dev" else evaluation.test_problems
-        if split not in self._held_out:
-            self._held_out[split] = self.pose(iteration, split, 0, count, f"{split} problems")
-        problems = self._held_out[split]
+        return self._scored(
+            iteration, model, HeldOut(split, self.config.problems, split, count, self.template, self.verifier)
+        )
+
+    def evaluate_also(self, iteration: int, model: Model) -> dict[str, Any] | None:
+        """The same on the problem set that must not get worse; None where there is none."""
+        evaluation = self.config.evaluation
+        if evaluation.also == NONE:
+            return None
+        other = load_problems(evaluation.also)
+        return self._scored(
+            iteration, model,
+            HeldOut("also", evaluation.also, "dev", evaluation.also_problems, other.template, other.verifier),
+        )  # fmt: skip
+
+    def answered(self, model: Model, split: str) -> Answered:
+        """What a split was answered with when it was evaluated."""
+        return self._answered[model.checkpoint_id, split]
+
+    def _scored(self, iteration: int, model: Model, held: HeldOut) -> dict[str, Any]:
+        if held.name not in self._held_out:
+            title = f"{held.name} problems"
+            self._held_out[held.name] = self.pose(iteration, held.split, 0, held.count, title, held.problems)
+        problems = self._held_out[held.name]
         parts = cells(problems, self.loop.runtime.shards)
-        greedy = Sampling(temperature=0.0, max_tokens=evaluation.max_tokens, stop=self.config.sampling.stop)
+        limit = self.config.evaluation.max_tokens
+        greedy = Sampling(temperature=0.0, max_tokens=limit, stop=self.config.sampling.stop)
         calls = [
-            self._writing(part, model, seed=0) | {"sampling": greedy, "first_sample": 0, "samples": 1} for part in parts
+            self.writing(part, model, seed=0, template=held.template)
+            | {"sampling": greedy, "first_sample": 0, "samples": 1}
+            for part in parts
         ]
-        attempts = self.loop.run(iteration, f"answer {split}", sample, calls)
-        verdicts = self._judge(iteration, f"verify {split}", parts, attempts)
+        attempts = self.loop.run(iteration, f"answer {held.name}", sample, calls)
+        verdicts = self.judge(iteration, f"verify {held.name}", parts, attempts, held.verifier)
+        self._answered[model.checkpoint_id, held.name] = Answered(parts, attempts, verdicts)
         call = {
             "problems": problems,
             "attempts": joined(attempts, "attempts"),
             "verdicts": joined(verdicts, "verdicts"),
             "checkpoint_id": model.checkpoint_id,
-            "split": split,
+            "split": held.split,
         }
-        return dict(self.loop.run(iteration, f"evaluate {split}", score, [call])[0].output.facts)
+        return dict(self.loop.run(iteration, f"evaluate {held.name}", score, [call])[0].output.facts)
 
-    def _writing(self, part: Manifest, model: Model, seed: int | None = None) -> dict[str, Any]:
+    def writing(
+        self, part: Manifest, model: Model, seed: int | None = None, template: str | None = None
+    ) -> dict[str, Any]:
+        """What every cell in which this model writes is called with. An engine that makes the chat itself gets the bare turn."""
         return {
             "problems": part,
             "engine": EngineRef(self.config.engine),
             "checkpoint_id": model.checkpoint_id,
             "weights_digest": model.weights_digest,
-            "template": self.template,
+            "template": template or self.template,
             "seed": self.config.seed if seed is None else seed,
+            "chat": None if takes_messages(self.config.engine) else self.chat,
         }
 
     def _sampling(self) -> Sampling:
         return Sampling(**self.config.sampling.model_dump())
 
-    def _judge(
-        self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]
+    def judge(
+        self,
+        iteration: int,
+        title: str,
+        parts: Sequence[Manifest],
+        attempts: Sequence[StepRecord],
+        verifier: str | None = None,
     ) -> list[StepRecord]:
-        return self.loop.run(iteration, title, verify, self._judging(parts, attempts, self.verifier))
+        """A verdict for every attempt, cell by cell."""
+        return self.loop.run(iteration, title, verify, self._judging(parts, attempts, verifier or self.verifier))
 
     def _judging(
         self, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str
@@ -267,8 +323,9 @@ class Steps:
             "origin": origin,
             "answers_only": answers_only,
             "seed": seed,
+            "chat": self.chat,
         }
-        return _training_set(self.loop.run(iteration, title, collect, [call])[0])
+        return training_set_of(self.loop.run(iteration, title, collect, [call])[0])
 
     def _train(
         self,
@@ -289,36 +346,27 @@ class Steps:
             "mix_id": examples.mix_id,
             "recipe": training.recipe(steps),
             "seed": seed,
+            "adapter_of": self._adapted(start, training) if start and start.kind == "adapter" else None,
+            "chat": self.chat,
         }
         facts = self.loop.run(iteration, title, finetune, [call])[0].output.facts
         kind = str(facts["kind"])
-        base = start.checkpoint_id if start and kind == "adapter" else None
+        base = (start.base_checkpoint_id or start.checkpoint_id) if start and kind == "adapter" else None
         return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]), kind, base)
 
-    def _architecture(self) -> Architecture:
-        """The embedded model, with the characters that the problem set is written in."""
-        model, problem_set = self.config.model, load_problems(self.config.problems)
-        characters = characters_of(problem_set, self.template, model.corpus_documents)
-        if characters.longest is not None and characters.longest > model.positions:
+    def _adapted(self, start: Model, training: TrainingConfig) -> str | None:
+        """The base of an adapter that is trained on."""
+        if training.method == "full":
+            name = show("ckp", start.checkpoint_id)[:12]
             raise UserMistake(
-                f"the embedded model reads {model.positions} characters and the longest worked example of "
-                f"{problem_set.name} has {characters.longest}; raise model.positions, training.max_length and "
-                "model.pretraining.max_length to that, or start from another model with model.source"
+                f"{name} is an adapter, and training.method = full trains whole weights; set it to lora or qlora, or merge the "
+                f"adapter with `starloop merge {name} FOLDER` and start from that folder"
             )
-        sizes = model.model_dump(
-            include={"hidden", "layers", "heads", "mlp", "positions", "rope_theta", "initializer_range"}
-        )
-        return Architecture(characters.alphabet, **sizes)
+        return start.base_checkpoint_id
 
     def _taken_in(self, source: str) -> Model:
-        facts = self.loop.run(0, "take in", take_in, [{"model": find_model(source)}])[0].output.facts
+        facts = self.loop.run(0, "take in", take_in, [{"model": self.loop.find_model(source)}])[0].output.facts
         return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]))
-
-    def _stored_checkpoint(self, source: str) -> Model:
-        found = find_checkpoint(self.loop.runtime.home, bare(source))
-        return Model(
-            found.checkpoint_id, found.weights_digest, found.kind, found.parent_id if found.kind == "adapter" else None
-        )
 
     def _cell_rows(self, split: str) -> int:
         return LARGEST_EVALUATION_CELL if split == "corpus" else self.config.cell_rows
@@ -339,43 +387,3 @@ def _judged(
 
 def _outcomes(verdicts: Sequence[StepRecord]) -> list[Outcomes]:
     return [Outcomes(one.output.manifests["verdicts"], str(one.output.facts["outcomes"])) for one in verdicts]
-
-
-def _training_set(record: StepRecord) -> TrainingSet:
-    manifests, facts = record.output.manifests, record.output.facts
-    return TrainingSet(str(facts["mix_id"]), manifests["examples"], manifests["members"], dict(facts))
-
-
-def mixed(examples: TrainingSet) -> dict[str, Any]:
-    """A training set's figures, for the iteration's summary."""
-    origins: dict[str, int] = examples.facts["rows_by_origin"]
-    return {
-        "kept": origins.get(SAMPLED, 0) + origins.get(RATIONALIZED, 0),
-        "rationalized_kept": origins.get(RATIONALIZED, 0),
-        "train_rows": examples.facts["rows"],
-        "rows_by_origin": origins,
-        "original_share": 1 - examples.facts["self_share"],
-        "originals_missing": missing_originals(examples.facts),
-        "self_share_by_characters": examples.facts["self_share_by_characters"],
-        "mix_id": examples.mix_id,
-    }
-
-
-def missing_originals(facts: dict[str, Any]) -> int:
-    """How many rows of original data a mix would need more to have the share of them that was wanted."""
-    share = facts.get("self_share_wanted", 1.0)
-    generated = round(facts["rows"] * facts["self_share"])
-    return max(0, round(generated * (1 - share) / share) - (facts["rows"] - generated))
-
-
-def on_plateau(curve: Sequence[dict[str, Any]], iterations: int) -> bool:
-    """True when each of the last `iterations` accuracies lies inside the interval of the one before it."""
-    if not iterations or len(curve) <= iterations:
-        return False
-    recent = curve[-iterations - 1 :]
-    return all(
-        after["held_out_accuracy"] is not None
-        and before["held_out_accuracy"] is not None
-        and before["ci_low"] <= after["held_out_accuracy"] <= before["ci_high"]
-        for before, after in pairwise(recent)
-    )

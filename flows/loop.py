@@ -27,6 +27,8 @@ from storage.home import Home
 from storage.identity import show
 from storage.ledger import Ledger, StepCommit
 from tasks.caching import CachedTask, StepRecord, unbalanced
+from tasks.pretrained import Found
+from tasks.pretrained import find as find_model
 from tasks.processes import Processes
 from tasks.runtime import Runtime
 
@@ -143,14 +145,26 @@ class Loop:
         self.listener.iteration_done(IterationDone(summary))
         return summary
 
-    def final_test(self, base: dict[str, Any], final: dict[str, Any]) -> None:
-        """The two looks at the test split that a loop is judged by."""
-        self.outcome = {
+    def find_model(self, source: str) -> Found:
+        """The model that a source names, fetched if need be."""
+        return find_model(source)
+
+    def place(self, zone: dict[str, Any]) -> None:
+        """Where the base lies: whether this is the right model for the task."""
+        self.outcome["zone"] = zone
+
+    def final_test(
+        self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
+    ) -> None:
+        """The two looks at the test split that a loop is judged by; `also` the same on what must not get worse."""
+        self.outcome |= {
             "base_accuracy": base["accuracy"],
             "final_accuracy": final["accuracy"],
             "base_test": base,
             "final_test": final,
         }
+        if also is not None:
+            self.outcome |= {"base_also": also[0], "final_also": also[1]}
 
     def settle(self) -> None:
         """Wait until every step that is done is in the ledger; raises what kept one out."""

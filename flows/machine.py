@@ -1,6 +1,7 @@
 """What this machine has for a run: cores, and how many engines may work side by side."""
 
 import os
+import subprocess
 from pathlib import Path
 
 from storage.errors import UserMistake
@@ -17,6 +18,18 @@ def usable_cores() -> int:
 def has_gpu() -> bool:
     """Whether an NVIDIA driver is here; without importing anything that would open the device."""
     return Path("/dev/nvidiactl").exists()
+
+
+def has_bfloat16() -> bool:
+    """Whether every GPU here computes in bfloat16 (compute capability 8 and up); asks the driver, and opens no device."""
+    if not has_gpu():
+        return False
+    asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+        return bool(said) and min(float(one) for one in said) >= 8
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return False
 
 
 def workers() -> int:

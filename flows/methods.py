@@ -6,8 +6,8 @@ from typing import Any
 
 from storage.errors import UserMistake
 
-FLOWS = {"reverify": "flows.reverify:reverify", "star": "flows.star:star"}
-"""Method to its Prefect flow; reverify is one without a loop."""
+FLOWS = {"reverify": "flows.reverify:reverify", "star": "flows.star:star", "zpd": "flows.zpd:zpd"}
+"""Method to its Prefect flow; reverify and zpd are no loops."""
 
 LOOPS = {"star": "flows.star:improve"}
 """Method to its loop `(loop, config)`, which a flow runs and a plan rehearses."""

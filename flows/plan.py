@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.budget import BudgetReached
 from flows.config import LoopConfig
 from flows.differences import OUTSIDE
 from flows.expected import NOTHING, Span
@@ -73,11 +74,12 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run's steps in order. `run_ids` are the runs it is for."""
+    """A run's steps in order. `run_ids` are the runs it is for; `assumed` what could not be looked up here, in sentences."""
 
     method: str
     run_ids: tuple[str, ...]
     steps: tuple[PlannedStep, ...]
+    assumed: tuple[str, ...] = ()
 
     @property
     def total(self) -> Estimate:
@@ -101,15 +103,20 @@ def plan(method: str, config: LoopConfig, home: Home, workers: int) -> Plan:
     steps: list[PlannedStep] = []
     run_ids: list[str] = []
     there: set[str] = set()
+    assumed: list[str] = []
     opened = Lineage.open(home, fresh=True) if home.lineage_db.exists() or history.cells else nullcontext()
     with opened as lineage, tempfile.TemporaryDirectory(prefix="starloop-plan-") as scratch:
         for arm in (settled(one, home) for one in config.expanded()):
             run_id = run_identity(method, arm, code_behind(arm))
             rehearsal = Rehearsal(arm, run_id, onlooker(home, Path(scratch)), history, lineage, there)
-            loop_of_method(method)(rehearsal, arm)
+            try:
+                loop_of_method(method)(rehearsal, arm)
+            except BudgetReached as limit:
+                rehearsal.assumed.append(str(limit))
             run_ids.append(run_id)
+            assumed += rehearsal.assumed
             steps += _steps(rehearsal, arm.name if config.arms else None, workers)
-    return Plan(method, tuple(run_ids), tuple(steps))
+    return Plan(method, tuple(run_ids), tuple(steps), _each(assumed))
 
 
 def keep(plan: Plan, home: Home) -> None:

@@ -3,6 +3,7 @@ each other, which is found out before anything is started.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +45,27 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
     verifiers = [refs.verifier, *([refs.audit] if refs.audit else [])]
     for verifier in verifiers:
         load_verifier(verifier)
+    also = {} if config.evaluation.also == NONE else {"also": _code_of_also(config.evaluation.also)}
     return {
         "engine": engine_code(config.engine),
         "problems": problems_code(config.problems),
         "template": template_text(refs.template),
         "trainer": trainer_code(None),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
+        **also,
     }
 
 
-PRESENTATION = {"name", "model_name", "iterations", "stop", "arms"}
+def _code_of_also(ref: str) -> dict[str, object]:
+    """The same of the problem set that must not get worse, with its own prompts and verifier."""
+    other = load_problems(ref)
+    load_verifier(other.verifier)
+    return {
+        "problems": problems_code(ref), "template": template_text(other.template), "verifier": verifier_code(other.verifier)
+    }  # fmt: skip
+
+
+PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd"}
 """Settings that change no result of an iteration: the same run goes on under others."""
 
 
@@ -63,33 +75,43 @@ def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> st
     return content_id("run", method=method, settings=settings, code=code)
 
 
-def check(config: LoopConfig) -> None:
+def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserMistake for refs that are unknown or do not fit each other: what would otherwise end a run after minutes."""
     code_behind(config)
     check_options(config.engine)
     problem_set = load_problems(config.problems)
-    for split in SPLITS:
+    for split in splits:
         if problem_set.size(split) == 0:
             raise UserMistake(
                 f"{config.problems} has no {split} problems; a loop needs some in each split ({', '.join(SPLITS)})"
             )
-    _check_length(config, problem_set)
+    if config.chat == "on" and config.model.source == EMBEDDED:
+        raise UserMistake("the embedded model has no chat template; set chat = auto or off")
+    if config.evaluation.also != NONE and load_problems(config.evaluation.also).size("dev") == 0:
+        raise UserMistake(
+            f"{config.evaluation.also} has no dev problems to score on; name another set in evaluation.also"
+        )
+    if "train" in splits:
+        _check_length(config, problem_set)
     needs_corpus = config.model.source == EMBEDDED or getattr(config, "train_on", "") == "corpus"
     if needs_corpus and not problem_set.corpus(0, 1):
         raise nothing_to_pretrain_on(problem_set)
 
 
 def settled(config: LoopConfig, home: Home) -> LoopConfig:
-    """The configuration with its model's source in full, so that two ways of writing it are one run.
+    """The configuration with its model's source and its arithmetic in full, so that two ways of writing it are one run.
 
     Raises UserMistake for a checkpoint that is not there.
     """
     source = config.model.source
+    if config.training.dtype == "auto":
+        told = {"dtype": config.training.arithmetic}
+        config = config.model_copy(update={"training": config.training.model_copy(update=told)})
     if source == EMBEDDED:
         return config
     if names_checkpoint(source):
         source = show("ckp", find_checkpoint(home, source).checkpoint_id)
-    elif Path(source).is_dir():
+    elif Path(source).exists():
         source = str(Path(source).absolute())
     return config.model_copy(update={"model": config.model.model_copy(update={"source": source})})
 

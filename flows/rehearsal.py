@@ -25,7 +25,9 @@ from storage.shards import Shards
 from storage.tombstones import Tombstones
 from tasks.caching import CachedTask, StepRecord, plain
 from tasks.generation import stored_count
-from tasks.prompts.render import render
+from tasks.pretrained import Found, NotHere
+from tasks.pretrained import find as find_model
+from tasks.prompts.chat import prompt_of
 from tasks.runtime import Runtime
 
 HIT, RUN, DEPENDS = "hit", "run", "depends"
@@ -53,9 +55,21 @@ class PlannedCell:
     steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A model on the hub that was not fetched yet."""
+
+    source: str
+
+    def canonical(self) -> object:
+        return {"source": self.source, "files": None}
+
+
 @dataclass
 class Rehearsal:
-    """Stands in for a `Loop`; `cells` is what it would have done. `there` are the keys that arms before it will have made."""
+    """Stands in for a `Loop`; `cells` is what it would have done, and `assumed` what nobody could look up. `there` are the keys
+    that arms before it will have made.
+    """
 
     config: LoopConfig
     run_id: str
@@ -64,6 +78,7 @@ class Rehearsal:
     lineage: Lineage | None
     there: set[str] = field(default_factory=set)
     cells: list[PlannedCell] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
     listener: Listener = field(default_factory=SilentListener)
     _rows: dict[str, Span] = field(default_factory=dict)
 
@@ -81,7 +96,21 @@ class Rehearsal:
         known = {"held_out_accuracy": dev["accuracy"], "ci_low": dev["ci_low"], "ci_high": dev["ci_high"]}
         return {"iteration": iteration, **known, **extra, "checkpoint_id": model.checkpoint_id}
 
-    def final_test(self, base: dict[str, Any], final: dict[str, Any]) -> None:
+    def find_model(self, source: str) -> Found | Absent:
+        """The model if it is on this machine; one of the hub that is not is assumed to be there, and that is said."""
+        try:
+            return find_model(source, fetch=False)
+        except NotHere:
+            chat = "" if self.config.chat == "off" else ", and prompts to stand in its chat template if it has one"
+            self.assumed.append(f"{source} is not on this machine: it is taken to be on the hub and to fit{chat}")
+            return Absent(source)
+
+    def place(self, zone: dict[str, Any]) -> None:
+        """Nothing to say: nothing was measured."""
+
+    def final_test(
+        self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
+    ) -> None:
         """Nothing to say: nothing was tested."""
 
     def _cell(self, iteration: int, title: str, task: CachedTask, call: dict[str, Any]) -> StepRecord:
@@ -148,7 +177,7 @@ class Rehearsal:
         if problems.rows > MOST_PROBLEMS_LOOKED_UP:
             return 0
         rows = self.runtime.shards.read(problems, Problem)
-        prompts = [render(call["template"], problem).prompt_id for problem in rows]
+        prompts = [prompt_of(call["template"], problem, chat=call.get("chat")).prompt_id for problem in rows]
         return stored_count(self.lineage, rows, prompts, call)
 
 

@@ -16,11 +16,14 @@ from typing import Any
 from prefect import flow
 
 from flows.config import StarConfig
-from flows.iteration import Steps, TrainingSet, mixed, on_plateau
+from flows.iteration import Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
 from flows.protocol import AnyLoop
 from flows.request import StarRequest, run_name, session
 from flows.step import Model
+from flows.stopping import on_plateau
+from flows.training_set import TrainingSet, mixed
+from flows.zpd import check_zone
 from storage.manifest import Manifest
 
 
@@ -42,8 +45,10 @@ def improve(loop: AnyLoop, config: StarConfig) -> None:
     """STaR's loop."""
     steps = Steps(loop)
     base = model = steps.base()
-    tested = steps.evaluate(0, base, "test")
-    curve = [loop.close(0, base, steps.evaluate(0, base, "dev"), {})]
+    dev = steps.evaluate(0, base, "dev")
+    check_zone(steps, base, dev)
+    tested, also = steps.evaluate(0, base, "test"), steps.evaluate_also(0, base)
+    curve = [loop.close(0, base, dev, {})]
     for n in range(1, config.iterations + 1):
         problems = steps.problems(n)
         examples, summary = training_set(steps, config, n, model, problems)
@@ -54,7 +59,9 @@ def improve(loop: AnyLoop, config: StarConfig) -> None:
                 f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"
             )
             break
-    loop.final_test(tested, steps.evaluate(len(curve) - 1, model, "test"))
+    last = len(curve) - 1
+    final, also_final = steps.evaluate(last, model, "test"), steps.evaluate_also(last, model)
+    loop.final_test(tested, final, (also, also_final) if also and also_final else None)
 
 
 def training_set(

@@ -133,15 +133,22 @@ class CachedTask:
         )(run)
 
     def key_parts(self, arguments: Mapping[str, Any]) -> dict[str, object]:
-        """What the key is a digest of, as plain JSON: the arguments, their ingredients, and the task's own code."""
+        """What the key is a digest of, as plain JSON: the arguments, their ingredients, and the task's own code.
+
+        An argument at its default is as if it were not there: so a parameter that is added changes no key.
+        """
         bound = self._signature.bind_partial(**arguments)
-        bound.apply_defaults()
-        keyed = {name: value for name, value in bound.arguments.items() if name not in UNKEYED}
+        defaults = {name: parameter.default for name, parameter in self._signature.parameters.items()}
+        keyed = {
+            name: value
+            for name, value in bound.arguments.items()
+            if name not in UNKEYED and (defaults[name] is inspect.Parameter.empty or value != defaults[name])
+        }
         return {
             "task": self.name,
             "arguments": {name: plain(value) for name, value in keyed.items()},
             "ingredients": {
-                name: make(keyed[name]) for name, make in self._ingredients.items() if keyed[name] is not None
+                name: make(keyed[name]) for name, make in self._ingredients.items() if keyed.get(name) is not None
             },
             "code": self._code(),
         }

@@ -20,6 +20,7 @@ from storage.records import Checkpoint, Training
 from tasks.caching import cached_task
 from tasks.checkpoints import is_whole, keep, names_in
 from tasks.ingredients import trainer_code
+from tasks.prompts.chat import Chat
 from tasks.runtime import Runtime
 from tasks.sitting import startup_took
 from tasks.training.embedded import Architecture
@@ -40,8 +41,13 @@ def finetune(
     recipe: Recipe,
     seed: int,
     runtime: Runtime,
+    adapter_of: str | None = None,
+    chat: Chat | None = None,
 ) -> Output:
     """Trains on the mix and keeps the checkpoint; without a base, fresh weights of `architecture` from `seed`.
+
+    `adapter_of` says that the base is an adapter of that checkpoint, which is trained on; what comes of it is one of the same.
+    `chat` is what the prompts were rendered with.
 
     Raises TrainingFault when the preflight finds nothing to learn or the process fails; what it had saved is resumed from.
     Two runs that come to the same training do it once: the second waits and takes what the first made.
@@ -51,12 +57,13 @@ def finetune(
     )
     code = digest(trainer_code(recipe))
     training_id = Training.identity(base_checkpoint_id, mix_id, settings, seed, code)
+    parent = adapter_of or base_checkpoint_id
     with alone(training_id, runtime):
-        result = finished(training_id, base_checkpoint_id, runtime)
+        result = finished(training_id, parent, runtime)
         if result is None:
             work = runtime.home.trainings / training_id
             spec = TrainingSpec(
-                base=str(runtime.home.checkpoints / base_checkpoint_id) if base_checkpoint_id else None,
+                base=str(runtime.home.checkpoints / parent) if parent else None,
                 examples=shard_paths(examples, runtime),
                 members=shard_paths(members, runtime),
                 recipe=recipe,
@@ -65,20 +72,22 @@ def finetune(
                 work=str(work / "trainer"),
                 threads=runtime.threads,
                 architecture=architecture,
+                adapter=str(runtime.home.checkpoints / str(base_checkpoint_id)) if adapter_of else None,
+                chat=chat.template if chat else None,
             )
             result = train(spec, training_id, runtime)
-            place = runtime.home.checkpoints / checkpoint_of(result, base_checkpoint_id)
+            place = runtime.home.checkpoints / checkpoint_of(result, parent)
             # The record first: it counts from the moment that its checkpoint is there, so a kill between the two costs nothing.
             atomic_write(record_of(training_id, runtime), json.dumps(result.plain()).encode())
             keep(Path(spec.out), place, result.files)
             shutil.rmtree(work, ignore_errors=True)
     startup_took(result.startup_s)
     checkpoint = Checkpoint(
-        checkpoint_id=checkpoint_of(result, base_checkpoint_id),
+        checkpoint_id=checkpoint_of(result, parent),
         kind=result.kind,
         weights_digest=result.weights_digest,
         files=canonical_json(result.files),
-        parent_id=base_checkpoint_id,
+        parent_id=parent,
         training_id=training_id,
     )
     training = Training(
@@ -159,13 +168,13 @@ def train(spec: TrainingSpec, training_id: str, runtime: Runtime) -> TrainingRes
     return TrainingResult.of(answer)
 
 
-def finished(training_id: str, base_checkpoint_id: str | None, runtime: Runtime) -> TrainingResult | None:
+def finished(training_id: str, parent_id: str | None, runtime: Runtime) -> TrainingResult | None:
     """What this training came to, if another run of it has finished and its checkpoint is whole."""
     try:
         result = TrainingResult.of(json.loads(record_of(training_id, runtime).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    place = runtime.home.checkpoints / checkpoint_of(result, base_checkpoint_id)
+    place = runtime.home.checkpoints / checkpoint_of(result, parent_id)
     return replace(result, startup_s=0.0) if is_whole(place, result.files) else None
 
 
@@ -174,6 +183,6 @@ def record_of(training_id: str, runtime: Runtime) -> Path:
     return runtime.home.trainings / f"{training_id}.json"
 
 
-def checkpoint_of(result: TrainingResult, base_checkpoint_id: str | None) -> str:
+def checkpoint_of(result: TrainingResult, parent_id: str | None) -> str:
     """The id of the checkpoint that a training made."""
-    return Checkpoint.identity(result.files, base_checkpoint_id if result.kind == "adapter" else None)
+    return Checkpoint.identity(result.files, parent_id if result.kind == "adapter" else None)

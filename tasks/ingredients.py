@@ -56,6 +56,12 @@ def hinted_text(template: str) -> object:
     return _text(template, ("hinted",))
 
 
+def chat_code(chat: object) -> object:
+    """The code that renders a chat template; its text is in the argument."""
+    del chat
+    return code_of("tasks.prompts.chat").as_json()
+
+
 def _text(template: str, forms: Sequence[str]) -> object:
     return {"text": template_digest(template, forms), "code": code_of("tasks.prompts.render").as_json()}
 

@@ -17,8 +17,9 @@ from storage.records import Attempt, Example, ExampleEvidence, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.composition import ORIGINAL, Candidate, Composition, capped
 from tasks.engines.protocol import FAILED
-from tasks.ingredients import template_text
-from tasks.prompts.render import completion, render
+from tasks.ingredients import chat_code, template_text
+from tasks.prompts.chat import Chat, prompt_of
+from tasks.prompts.render import completion
 from tasks.runtime import Runtime
 from tasks.verify import outcomes
 
@@ -50,16 +51,21 @@ class MixRule:
     seed: int = 0
 
 
-@cached_task("mix", template=template_text)
+@cached_task("mix", template=template_text, chat=chat_code)
 def mix(
-    judged: tuple[Judged, ...], originals: Manifest | None, template: str, rule: MixRule, runtime: Runtime
+    judged: tuple[Judged, ...],
+    originals: Manifest | None,
+    template: str,
+    rule: MixRule,
+    runtime: Runtime,
+    chat: Chat | None = None,
 ) -> Output:
     """The training set of one iteration, in training order; raises UserMistake when nothing is left to train on."""
 
     def candidates(counts: Counter[str]) -> Iterator[list[Candidate]]:
         for cell in judged:
             runtime.check_cancelled()
-            yield list(_candidates(cell, template, rule.keep, counts, runtime))
+            yield list(_candidates(cell, template, chat, rule.keep, counts, runtime))
 
     # With a cap, what a later cell says again decides what of an earlier one is kept: so a first pass looks at ids only.
     within = capped(candidates(Counter()), rule.cap_per_problem) if rule.cap_per_problem else None
@@ -73,46 +79,59 @@ def mix(
         raise UserMistake(_nothing_left(counts, dropped))
     if originals:
         wanted = round(composition.kept * (1 - rule.self_share) / rule.self_share)
-        _include(composition, runtime.shards.iterate(originals, Problem, stop=wanted), template, ORIGINAL, runtime)
+        _include(
+            composition, runtime.shards.iterate(originals, Problem, stop=wanted), template, chat, ORIGINAL, runtime
+        )
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
     return composition.seal(accounting, rule.seed)
 
 
-@cached_task("collect", template=template_text)
-def collect(problems: Manifest, template: str, origin: str, answers_only: bool, seed: int, runtime: Runtime) -> Output:
+@cached_task("collect", template=template_text, chat=chat_code)
+def collect(
+    problems: Manifest,
+    template: str,
+    origin: str,
+    answers_only: bool,
+    seed: int,
+    runtime: Runtime,
+    chat: Chat | None = None,
+) -> Output:
     """A training set from problems as they came: worked examples (a corpus), or with `answers_only` their bare gold answers.
 
     What a corpus says twice is trained on twice: how often something is written is part of what it teaches.
     """
     composition = Composition(runtime.shards)
     rows = runtime.shards.iterate(problems, Problem)
-    kept = _include(composition, rows, template, origin, runtime, answers_only=answers_only)
+    kept = _include(composition, rows, template, chat, origin, runtime, answers_only=answers_only)
     return composition.seal(Accounting(asked=problems.rows, ok=kept, rejected=problems.rows - kept), seed)
 
 
 def _include(
-    composition: Composition, problems: Iterable[Problem], template: str, origin: str, runtime: Runtime, *,
-    answers_only: bool = False,
+    composition: Composition, problems: Iterable[Problem], template: str, chat: Chat | None, origin: str, runtime: Runtime,
+    *, answers_only: bool = False,
 ) -> int:  # fmt: skip
     """Adds examples that no model wrote, those that were forgotten aside; how many."""
     rest, count = iter(problems), 0
     while batch := list(islice(rest, BATCH_ROWS)):
-        documents = [_document(template, problem, origin, answers_only) for problem in batch]
+        documents = [_document(template, chat, problem, origin, answers_only) for problem in batch]
         kept = [one for one in documents if not runtime.tombstones.has("example", one.example.example_id)]
         composition.include(kept)
         count += len(kept)
     return count
 
 
-def _document(template: str, problem: Problem, origin: str, answers_only: bool) -> Candidate:
-    """A problem that carries its own hint is shown with it, as its writer wrote it."""
+def _document(template: str, chat: Chat | None, problem: Problem, origin: str, answers_only: bool) -> Candidate:
+    """A problem that carries its own hint is shown with it, as its writer wrote it. A turn of a chat begins without a space."""
     hinted = '"hint"' in problem.info and not answers_only
-    prompt = render(template, problem, hinted=hinted).text
-    example = Example.of(prompt, completion(template, problem, rationale=not answers_only))
+    prompt = prompt_of(template, problem, hinted, chat).text
+    text = completion(template, problem, rationale=not answers_only)
+    example = Example.of(prompt, text if chat is None else text.lstrip())
     return Candidate(example, ExampleEvidence(example.example_id, problem.problem_id, origin))
 
 
-def _candidates(cell: Judged, template: str, keep: str, counts: Counter[str], runtime: Runtime) -> Iterator[Candidate]:
+def _candidates(
+    cell: Judged, template: str, chat: Chat | None, keep: str, counts: Counter[str], runtime: Runtime
+) -> Iterator[Candidate]:
     """The candidates of a cell, in the attempts' order; what became of each attempt is added to `counts`."""
     problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(cell.problems, Problem)}
     outcome = outcomes(runtime.shards.iterate(cell.verdicts, Verdict))
@@ -120,7 +139,7 @@ def _candidates(cell: Judged, template: str, keep: str, counts: Counter[str], ru
         passed, verdict_id = outcome[attempt.attempt_id]
         fate = _fate(attempt, passed, keep)
         if fate == "ok":
-            prompt = render(template, problem_of[attempt.problem_id]).text
+            prompt = prompt_of(template, problem_of[attempt.problem_id], chat=chat).text
             example = Example.of(prompt, completion(template, attempt.text))
             evidence = ExampleEvidence(
                 example.example_id, attempt.problem_id, cell.origin, attempt.attempt_id, verdict_id

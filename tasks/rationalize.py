@@ -8,14 +8,14 @@ from storage.records import Attempt, Derivation, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal, spent
-from tasks.ingredients import engine_code, hinted_text
-from tasks.prompts.render import render
+from tasks.ingredients import chat_code, engine_code, hinted_text
+from tasks.prompts.chat import Chat, prompt_of
 from tasks.runtime import Runtime
 from tasks.sample import unique_prompts
 from tasks.verify import Outcomes, outcomes
 
 
-@cached_task("rationalize", engine=engine_code, template=hinted_text)
+@cached_task("rationalize", engine=engine_code, template=hinted_text, chat=chat_code)
 def rationalize(
     problems: Manifest,
     attempts: Manifest,
@@ -27,6 +27,7 @@ def rationalize(
     sampling: Sampling,
     seed: int,
     runtime: Runtime,
+    chat: Chat | None = None,
 ) -> Output:
     """One hinted attempt at every problem of the cell that has a wrong attempt and no right one.
 
@@ -35,7 +36,7 @@ def rationalize(
     failures = unsolved(runtime.shards.read(attempts, Attempt), runtime.shards.read(verdicts.verdicts, Verdict))
     rows = runtime.shards.read(problems, Problem)
     asked = [
-        Asked(problem, render(template, problem, hinted=True), 0)
+        Asked(problem, prompt_of(template, problem, hinted=True, chat=chat), 0)
         for problem in rows
         if problem.problem_id in failures and problem.gold is not None
     ]

@@ -5,12 +5,12 @@ from storage.records import Problem, Prompt
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
 from tasks.generation import Asked, Model, generate, seal, spent
-from tasks.ingredients import direct_text, engine_code
-from tasks.prompts.render import render
+from tasks.ingredients import chat_code, direct_text, engine_code
+from tasks.prompts.chat import Chat, prompt_of
 from tasks.runtime import Runtime
 
 
-@cached_task("sample", engine=engine_code, template=direct_text)
+@cached_task("sample", engine=engine_code, template=direct_text, chat=chat_code)
 def sample(
     problems: Manifest,
     engine: str,
@@ -22,12 +22,13 @@ def sample(
     samples: int,
     seed: int,
     runtime: Runtime,
+    chat: Chat | None = None,
 ) -> Output:
     """`samples` attempts (indexes from `first_sample`) at every problem of the cell, problem by problem."""
     asked = [
         Asked(problem, prompt, index)
         for problem in runtime.shards.read(problems, Problem)
-        for prompt in [render(template, problem)]
+        for prompt in [prompt_of(template, problem, chat=chat)]
         for index in range(first_sample, first_sample + samples)
     ]
     attempts = generate(asked, Model(engine, checkpoint_id, weights_digest), sampling, seed, "sample", runtime)

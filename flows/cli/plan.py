@@ -81,6 +81,8 @@ def show(plan: "Plan", price: float | None) -> None:
         )  # fmt: skip
     console.print(table)
     console.print(in_all(plan, price))
+    for assumption in plan.assumed:
+        console.print(Text(f"assumed: {assumption}", "yellow"))
     for cause, steps in outside(plan).items():
         console.print(Text(f"{cause} changed: {', '.join(steps)} would be done again because of it", "yellow"))
 

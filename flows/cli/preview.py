@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from flows.config import LoopConfig
     from flows.refs import Refs
+    from tasks.prompts.chat import Chat
     from tasks.training.rows import TokenRow
 
 CHARACTERS = 4000
@@ -57,7 +58,7 @@ def preview(
     from flows.config import resolve
     from flows.refs import check, refs_of, settled
     from tasks.problems.registry import load
-    from tasks.prompts.render import render
+    from tasks.prompts.chat import prompt_of
 
     opened = Home.at(home)
     config = resolve(method, preset, parse(set or [])).expanded()[0]
@@ -66,20 +67,29 @@ def preview(
         config = settled(config, opened)
     refs = refs_of(config)
     model = chosen(opened, method, config, checkpoint)
+    chat = chat_for(config, opened, model)
     console = Console(highlight=False, soft_wrap=True)
     rows = load(config.problems).take("train", 0, problems)
     for problem in rows:
         heading(console, f"problem {shown(problem.question)}  gold {shown(problem.gold)}  {problem.stratum}")
-        field(console, "prompt", visible(render(refs.template, problem).text))
+        field(console, "prompt", visible(prompt_of(refs.template, problem, chat=chat).text))
         if problem.gold is not None:
-            field(console, "hinted prompt", visible(render(refs.template, problem, hinted=True).text))
+            field(console, "hinted prompt", visible(prompt_of(refs.template, problem, True, chat).text))
     if model is None:
         console.print(
             "no checkpoint in this home yet: a sampled answer and a training row are shown once the base is there",
             style="dim",
         )
         return
-    answers(console, config, refs, rows, model, opened)
+    answers(console, config, refs, rows, model, chat, opened)
+
+
+def chat_for(config: "LoopConfig", home: Home, model: Chosen | None) -> "Chat | None":
+    """The chat that the model's prompts stand in; before there is a checkpoint, that of the folder which it will be made from."""
+    from tasks.prompts.chat import chat_of
+
+    folder = home.checkpoints / model.checkpoint_id if model else Path(config.model.source)
+    return chat_of(folder) if config.chat != "off" and folder.is_dir() else None
 
 
 def chosen(home: Home, method: str, config: "LoopConfig", checkpoint: str | None) -> Chosen | None:
@@ -102,16 +112,20 @@ def chosen(home: Home, method: str, config: "LoopConfig", checkpoint: str | None
 
 
 def answers(
-    console: "Console", config: "LoopConfig", refs: "Refs", problems: list[Problem], model: Chosen, home: Home
-) -> None:
+    console: "Console", config: "LoopConfig", refs: "Refs", problems: list[Problem], model: Chosen, chat: "Chat | None",
+    home: Home,
+) -> None:  # fmt: skip
     """One sampled answer a problem, its verdict, and the row it would become."""
     from tasks.engines.protocol import Sampling
+    from tasks.engines.registry import takes_messages
     from tasks.generation import Asked, Model, attempt_of, requests_of
     from tasks.processes import Processes
-    from tasks.prompts.render import completion, render
+    from tasks.prompts.chat import prompt_of
+    from tasks.prompts.render import completion
 
+    bare = None if takes_messages(config.engine) else chat
     sampling = Sampling(**config.sampling.model_dump())
-    asked = [Asked(problem, render(refs.template, problem), 0) for problem in problems]
+    asked = [Asked(problem, prompt_of(refs.template, problem, chat=bare), 0) for problem in problems]
     folder = home.checkpoints / model.checkpoint_id
     with Processes(home.logs) as processes, processes.engine(config.engine, folder) as engine:
         writer = Model(config.engine, model.checkpoint_id, engine.weights_digest)
@@ -130,7 +144,8 @@ def answers(
         for line in verdicts(refs.verifier, one.problem, attempt):
             field(console, "verdict", line)
         heading(console, "the row it would be trained on, if kept; what carries the loss is underlined")
-        training_row(console, config, folder, one.prompt.text, completion(refs.template, attempt.text))
+        prompt = prompt_of(refs.template, one.problem, chat=chat).text
+        training_row(console, config, folder, prompt, completion(refs.template, attempt.text), chat)
 
 
 def verdicts(verifier: str, problem: Problem, attempt: Attempt) -> list[str]:
@@ -149,7 +164,9 @@ def verdicts(verifier: str, problem: Problem, attempt: Attempt) -> list[str]:
     ]
 
 
-def training_row(console: "Console", config: "LoopConfig", model: Path, prompt: str, completion: str) -> None:
+def training_row(
+    console: "Console", config: "LoopConfig", model: Path, prompt: str, completion: str, chat: "Chat | None"
+) -> None:
     """The row's tokens, those that carry loss underlined, as the trainer's preflight makes them; or why it would be refused."""
     from rich.text import Text
     from transformers import AutoTokenizer
@@ -163,7 +180,8 @@ def training_row(console: "Console", config: "LoopConfig", model: Path, prompt: 
     tokenizer: Any = AutoTokenizer.from_pretrained(base_of(model))
     row = Row(0, Example.of(prompt, completion).example_id, prompt, completion)
     try:
-        tokens: TokenRow = tokenise([row], tokenizer, config.training.recipe(config.training.steps_in(1)))[0]
+        recipe = config.training.recipe(config.training.steps_in(1))
+        tokens: TokenRow = tokenise([row], tokenizer, recipe, chat and chat.template)[0]
     except TrainingFault as fault:
         console.print(f"refused: {visible(str(fault))}", style="red", markup=False)
         return

@@ -1,7 +1,8 @@
 """What is checked before the first step, because a trainer that is given nothing to learn says nothing.
 
 Every row must carry loss, must end in an EOS that is trained, must not be cut off unasked, and must begin with exactly
-the tokens that sampling feeds the model for the same prompt. What the trainer holds in the end must be these rows.
+the tokens that sampling feeds the model for the same prompt; in a chat these must be the ones that the tokenizer's own
+`apply_chat_template` gives for the same turn. What the trainer holds in the end must be these rows.
 
 Not covered: whether the text is worth training on.
 """
@@ -13,8 +14,11 @@ from storage.errors import TrainingFault
 from tasks.training.recipe import Recipe
 from tasks.training.rows import Row, TokenRow
 
+MARK = "\u2063the user's turn\u2063"
+"""A text that no template writes itself: what stands before and after it is the template's."""
 
-def tokenise(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> list[TokenRow]:
+
+def tokenise(rows: Sequence[Row], tokenizer: Any, recipe: Recipe, chat: str | None = None) -> list[TokenRow]:
     """The rows as tokens: the prompt exactly as sampling encodes it, then the completion, then EOS.
 
     Where encoding both together would merge a token across the border, they are encoded apart: a model that continues a
@@ -26,6 +30,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> list[TokenR
         raise TrainingFault("the base's tokenizer has no EOS token, so the model could not learn to stop; give it one")
     prompts = _encode(tokenizer, rows, [row.prompt for row in rows])
     wholes = _encode(tokenizer, rows, [row.prompt + row.completion for row in rows])
+    if chat is not None:
+        check_chat(rows, prompts, tokenizer, chat)
     tokens: list[TokenRow] = []
     for row, prompt, whole in zip(rows, prompts, wholes, strict=True):
         if whole[: len(prompt)] != prompt:
@@ -37,6 +43,44 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> list[TokenR
         tokens.append(TokenRow(row.example_id, whole, len(prompt)))
     check(rows, tokens, eos, recipe)
     return tokens
+
+
+def check_chat(rows: Sequence[Row], prompts: Sequence[list[int]], tokenizer: Any, chat: str) -> None:
+    """Raises TrainingFault unless every prompt is, token by token, what the tokenizer's `apply_chat_template` gives for its turn.
+
+    `chat` is the template that sampling rendered; where it is not the tokenizer's own, because that asks for the date, it is
+    what the tokenizer is asked with.
+    """
+    own = tokenizer.get_chat_template() if tokenizer.chat_template else None
+    if own is None or not chat.endswith(own):
+        raise TrainingFault(
+            "the prompts were rendered with another chat template than the base's tokenizer has; sample anew"
+        )
+
+    def applied(texts: Sequence[str], tokenize: bool) -> list[Any]:
+        chats = [[{"role": "user", "content": text}] for text in texts]
+        given = {} if chat == own else {"chat_template": chat}
+        return tokenizer.apply_chat_template(
+            chats, add_generation_prompt=True, tokenize=tokenize, return_dict=False, **given
+        )
+
+    before, mark, after = applied([MARK], False)[0].partition(MARK)
+    if not mark or MARK in after:
+        raise TrainingFault("the base's chat template does not show the user's text once; set chat = off")
+    strange = [
+        (index, row.prompt)
+        for index, row in enumerate(rows)
+        if not (row.prompt.startswith(before) and row.prompt.endswith(after) and len(row.prompt) > len(before + after))
+    ]
+    _refuse(strange, rows, "has the prompt {!r:.80}, which the base's chat template does not make; sample anew")
+    turns = [row.prompt[len(before) : len(row.prompt) - len(after)] for row in rows]
+    for index, (prompt, ids) in enumerate(zip(prompts, applied(turns, True) if turns else [], strict=True)):
+        if prompt != ids:
+            place = next((place for place, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), 0)
+            raise TrainingFault(
+                f"{_name(rows[index])} begins with other tokens than the base's chat template gives for its turn, from token "
+                f"{place} on ({len(prompt)} and {len(ids)} tokens); nothing was trained"
+            )
 
 
 def check(rows: Sequence[Row], tokens: Sequence[TokenRow], eos: int, recipe: Recipe) -> None:

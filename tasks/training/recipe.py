@@ -9,9 +9,9 @@ from storage.errors import UserMistake
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 """Ours to the name the trainer knows; all of them warm up over `warmup_steps`, the first two end at zero."""
 
-METHODS = ("full", "lora")
+METHODS = ("full", "lora", "qlora")
 DTYPES = ("float32", "bfloat16")
-_LORA_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
+_ADAPTERS_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,9 @@ class Recipe:
     A step sees `batch_size * grad_accumulation` rows. `dtype` is that of the arithmetic: with bfloat16 and full weights,
     the weights are kept in float32 while training and saved in bfloat16. `max_length` counts tokens of prompt, completion and EOS;
     a longer row is refused unless `truncate`, which cuts its end. `save_steps` 0 keeps nothing to resume from.
-    `lora_targets` are module names, or `all-linear` alone.
+    `lora_targets` are module names, or `all-linear` alone. `method` qlora is LoRA on a base that is held in 4 bits (NF4).
+    `group_by_length` puts rows of like length into a batch. `processes` train together, each on a device of its own; a step
+    then sees `processes` times as many rows.
     """
 
     steps: int
@@ -43,12 +45,14 @@ class Recipe:
     dtype: str = "float32"
     gradient_checkpointing: bool = False
     save_steps: int = 0
+    group_by_length: bool = False
+    processes: int = 1
 
     def __post_init__(self) -> None:
         for name, known in (("schedule", tuple(SCHEDULES)), ("method", METHODS), ("dtype", DTYPES)):
             if getattr(self, name) not in known:
                 raise UserMistake(f"no {name} {getattr(self, name)!r} for training; choose one of {', '.join(known)}")
-        for name in ("steps", "batch_size", "max_length", "grad_accumulation", "lora_rank", "lora_alpha"):
+        for name in ("steps", "batch_size", "max_length", "grad_accumulation", "lora_rank", "lora_alpha", "processes"):
             if getattr(self, name) < 1:
                 raise UserMistake(f"the recipe's {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("warmup_steps", "save_steps", "weight_decay", "max_grad_norm", "lora_dropout"):
@@ -61,14 +65,21 @@ class Recipe:
 
     @property
     def rows_per_step(self) -> int:
-        return self.batch_size * self.grad_accumulation
+        return self.batch_size * self.grad_accumulation * self.processes
+
+    @property
+    def adapts(self) -> bool:
+        """Whether an adapter comes of it, and not weights."""
+        return self.method != "full"
 
     def canonical(self) -> dict[str, Any]:
         """What of the recipe decides the weights, as plain JSON values: the part of an identity.
 
-        Without `save_steps`, since a resumed training gives the same weights, and without LoRA's settings for full weights.
+        Without `save_steps`, since a resumed training gives the same weights, without LoRA's settings for full weights, and
+        without what is switched off: so that a setting that is added changes no identity.
         """
-        left_out = {"save_steps", *(() if self.method == "lora" else _LORA_ONLY)}
+        left_out = {"save_steps", *(() if self.adapts else _ADAPTERS_ONLY)}
+        left_out |= {name for name, off in (("group_by_length", False), ("processes", 1)) if getattr(self, name) == off}
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def plain(self) -> dict[str, Any]:

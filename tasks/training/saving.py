@@ -21,7 +21,7 @@ def save(model: Any, tokenizer: Any, base: Path, folder: Path, recipe: Recipe) -
     """Weights (or the adapter), config and generation config as the model has them, the tokenizer as the base had it."""
     import torch
 
-    if recipe.method == "lora":
+    if recipe.adapts:
         _save_adapter(model, base, folder)
     else:
         if recipe.dtype == "bfloat16":

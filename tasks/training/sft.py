@@ -11,16 +11,18 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from storage.errors import TrainingFault
 from storage.faults import reached
 from storage.identity import digest
-from tasks.training import checkpoints, embedded
+from tasks.training import checkpoints, embedded, ranks
+from tasks.training.base import fresh_adapter, keep_precise, open_base, size_of, with_adapter
 from tasks.training.digests import file_digests, weights_digest
-from tasks.training.order import lay_out
+from tasks.training.order import grouped, lay_out
 from tasks.training.preflight import check_trainer, tokenise
 from tasks.training.rows import Row, TokenRow, read_rows
 from tasks.training.saving import publish, save
@@ -43,39 +45,51 @@ def run(spec_path: str, progress: Callable[[dict[str, Any]], None] | None = None
         return finished.plain() | {"startup_s": time.perf_counter() - started, "work_s": 0.0}
     work = Path(spec.work)
     work.mkdir(parents=True, exist_ok=True)
+    tell = progress or (lambda message: None)
+    if spec.recipe.processes > ranks.world():
+        ranks.launch(spec_path, spec, tell)
+        if (made := _finished(spec)) is None:
+            raise TrainingFault(f"the processes of the training ended and left no checkpoint in {spec.out}; run again")
+        shutil.rmtree(work, ignore_errors=True)
+        return made.plain()
     rows = read_rows(spec.examples, spec.members)
-    result = _train(spec, rows, work, started, progress or (lambda message: None))
+    result = _train(spec, rows, work, started, tell)
     reached("checkpoint-after-rename")
-    shutil.rmtree(work, ignore_errors=True)
-    return result.plain()
+    if ranks.world() == 1:
+        shutil.rmtree(work, ignore_errors=True)
+    return result.plain() if result else {}
 
 
 def _train(
     spec: TrainingSpec, rows: Sequence[Row], work: Path, started: float, progress: Callable[[dict[str, Any]], None]
-) -> TrainingResult:
+) -> TrainingResult | None:
+    """What came of it; None in all but the first of a training's processes."""
     import torch
     from datasets import Dataset
 
     from tasks.training.trainer import Collator, Trainer, Watch, configuration
 
     if spec.threads:
-        torch.set_num_threads(spec.threads)
+        torch.set_num_threads(max(1, spec.threads // ranks.world()))
     recipe = spec.recipe
     base = _base_folder(spec, work)
-    tokenizer, model = _open(base, spec)
-    tokens = tokenise(rows, tokenizer, recipe)
+    tokenizer, model = open_base(base, recipe)
+    tokens = tokenise(rows, tokenizer, recipe, spec.chat)
     order = lay_out(len(tokens), recipe.steps * recipe.rows_per_step, spec.seed)
+    if recipe.group_by_length:
+        order = grouped(order, [len(row.input_ids) for row in tokens], recipe.batch_size * recipe.processes, spec.seed)
     laid_out = [tokens[index] for index in order]
 
     training = _training_digest(spec, base, tokens)
-    resumable = checkpoints.newest(work, training)
+    with _first_of_all():
+        resumable = checkpoints.newest(work, training)
     watch = Watch(
         training,
         lambda step, loss: progress({"step": step, "steps": recipe.steps, "loss": loss}),
         min(REPORT_EVERY, recipe.steps),
     )
     trainer = Trainer(
-        model=model,
+        model=with_adapter(model, Path(spec.adapter), recipe) if spec.adapter else model,
         args=configuration(recipe, spec.seed, str(work)),
         train_dataset=Dataset.from_dict(
             {"input_ids": [row.input_ids for row in tokens], "labels": [row.labels for row in tokens]}
@@ -84,13 +98,14 @@ def _train(
         data_collator=Collator(tokenizer.pad_token_id),
         processing_class=tokenizer,
         callbacks=[watch],
-        peft_config=_lora(spec) if recipe.method == "lora" else None,
+        peft_config=fresh_adapter(recipe) if recipe.adapts and not spec.adapter else None,
     )
     watch.trainer = trainer
     check_trainer(trainer, tokens)
     trained: Any = trainer.model  # the model, or the adapter around it
-    parameters = sum(weight.numel() for weight in trained.parameters())
-    trainable = sum(weight.numel() for weight in trained.parameters() if weight.requires_grad)
+    if recipe.method == "qlora":
+        keep_precise(trained)
+    parameters, trainable = size_of(trained)
     if resumable is not None:
         trainer.losses = [torch.tensor(loss) for loss in resumable.losses]
     resumed_from = 0 if resumable is None else resumable.step
@@ -99,15 +114,17 @@ def _train(
     reached("training-end")
     _check_fed(trainer, watch.broken_at, laid_out[resumed_from * recipe.rows_per_step :])
 
-    losses = [float(loss) for loss in trainer.losses]
+    losses = trainer.mean_losses()
+    if ranks.rank() > 0:
+        return None
     temporary = Path(f"{spec.out}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    save(trained, tokenizer, base, temporary, spec.recipe)
+    save(trained, tokenizer, base, temporary, recipe)
     reached("checkpoint-before-result")
     files = file_digests(temporary)
     seen = sorted({row.example_id for row in laid_out})
     result = TrainingResult(
-        kind="adapter" if recipe.method == "lora" else "full",
+        kind="adapter" if recipe.adapts else "full",
         steps=recipe.steps,
         rows=len(rows),
         rows_seen=len(laid_out),
@@ -155,50 +172,23 @@ def _base_folder(spec: TrainingSpec, work: Path) -> Path:
     return folder
 
 
-def _open(base: Path, spec: TrainingSpec) -> tuple[Any, Any]:
-    """The base's tokenizer and model; full weights are trained in float32 whatever the arithmetic."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+@contextmanager
+def _first_of_all() -> Iterator[None]:
+    """The first process of a training does what is inside before the others do: it clears what they then find cleared."""
+    from accelerate import PartialState
 
-    half = spec.recipe.method == "lora" and spec.recipe.dtype == "bfloat16"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16 if half else torch.float32)
-    except (OSError, ValueError) as error:
-        raise TrainingFault(f"the base {base} cannot be opened: {error}") from error
-    if tokenizer.pad_token_id is None:
-        # Only ever behind the attention mask; the trainer would choose EOS as well, but say so in the config.
-        tokenizer.pad_token = tokenizer.eos_token
-    generation = model.generation_config
-    generation.do_sample = False
-    generation.temperature = generation.top_p = generation.top_k = None
-    stops = generation.eos_token_id
-    stops = [stops] if isinstance(stops, int) else list(stops or [])
-    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in stops:
-        stops.append(tokenizer.eos_token_id)
-    generation.eos_token_id = stops[0] if len(stops) == 1 else stops
-    generation.pad_token_id = tokenizer.pad_token_id
-    return tokenizer, model
-
-
-def _lora(spec: TrainingSpec) -> Any:
-    from peft import LoraConfig
-
-    recipe = spec.recipe
-    everything = recipe.lora_targets == ("all-linear",)
-    return LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules="all-linear" if everything else list(recipe.lora_targets),
-        task_type="CAUSAL_LM",
-    )
+    if ranks.world() == 1:
+        yield
+        return
+    with PartialState().main_process_first():
+        yield
 
 
 def _training_digest(spec: TrainingSpec, base: Path, tokens: Sequence[TokenRow]) -> str:
     """What a trainer checkpoint must have been made from to be gone on with."""
     rows = [row.example_id for row in tokens]
-    return digest(file_digests(base), spec.recipe.canonical(), spec.seed, spec.threads, rows)
+    adapter = [file_digests(Path(spec.adapter))] if spec.adapter else []
+    return digest(file_digests(base), *adapter, spec.recipe.canonical(), spec.seed, spec.threads, rows)
 
 
 def _check_fed(trainer: Any, broken_at: int | None, planned: Sequence[TokenRow]) -> None:
@@ -207,7 +197,7 @@ def _check_fed(trainer: Any, broken_at: int | None, planned: Sequence[TokenRow])
         raise TrainingFault(
             f"the loss was not a number any more at step {broken_at}; lower the learning rate or raise warmup_steps"
         )
-    fed = (trainer.rows_seen, trainer.tokens_seen, trainer.tokens_trained)
+    fed = trainer.fed()
     plan = (len(planned), sum(len(row.input_ids) for row in planned), sum(row.trained_tokens for row in planned))
     if fed != plan:
         raise TrainingFault(f"the trainer was fed (rows, tokens, tokens with loss) {fed} where {plan} were planned")

@@ -24,7 +24,8 @@ class TrainingSpec:
     `examples` are Parquet shards with example_id, prompt and completion; `members` are shards with position,
     example_id, role and weight, which say which of them are trained on and in which order they are known. `out` is
     the folder that will hold the checkpoint; `work` holds what a resume needs and may be deleted after.
-    `threads` 0 leaves the number to torch.
+    `threads` 0 leaves the number to torch. `adapter` is the folder of an adapter of `base` to train on. `chat` is the chat
+    template that the prompts were rendered with, for the preflight to ask the tokenizer; None where there is none.
     """
 
     base: str | None
@@ -36,12 +37,18 @@ class TrainingSpec:
     work: str
     threads: int = 0
     architecture: Architecture | None = None
+    adapter: str | None = None
+    chat: str | None = None
 
     def __post_init__(self) -> None:
         if (self.base is None) == (self.architecture is None):
             raise UserMistake("a training needs either a base model folder or an architecture to start afresh from")
-        if self.architecture is not None and self.recipe.method == "lora":
+        if self.architecture is not None and self.recipe.adapts:
             raise UserMistake("LoRA needs a base model; fresh weights can only be trained in full")
+        if self.architecture is not None and self.recipe.processes > 1:
+            raise UserMistake("fresh weights are trained by one process; set processes = 1 for the pre-training")
+        if self.adapter is not None and not self.recipe.adapts:
+            raise UserMistake(f"the adapter {self.adapter} can only be trained on as one; set method = lora or qlora")
 
     @property
     def result_path(self) -> Path:

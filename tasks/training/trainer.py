@@ -50,6 +50,15 @@ class Order(torch.utils.data.Sampler[int]):
         return len(self.order)
 
 
+def over_ranks(values: torch.Tensor, mean: bool = False) -> torch.Tensor:
+    """The sum (or the mean) over all processes of a training; without others the values themselves. All must call it."""
+    if not torch.distributed.is_initialized():
+        return values
+    values = values.clone()
+    torch.distributed.all_reduce(values)
+    return values / torch.distributed.get_world_size() if mean else values
+
+
 class Trainer(SFTTrainer):
     """An SFTTrainer that keeps every step's loss and counts the tokens it was fed."""
 
@@ -61,6 +70,20 @@ class Trainer(SFTTrainer):
         self.tokens_seen = 0
         self.tokens_trained = 0
         self.rows_seen = 0
+
+    def mean_losses(self) -> list[float]:
+        """Every step's loss, over all processes."""
+        if not self.losses:
+            return []
+        return over_ranks(
+            torch.stack([loss.detach().float().to(self.args.device) for loss in self.losses]), True
+        ).tolist()
+
+    def fed(self) -> tuple[int, int, int]:
+        """Rows, tokens, and tokens with loss, over all processes."""
+        counts = torch.tensor([self.rows_seen, self.tokens_seen, self.tokens_trained], device=self.args.device)
+        rows, tokens, trained = over_ranks(counts).tolist()
+        return rows, tokens, trained
 
     def _send_telemetry(self) -> None:
         """None."""
@@ -126,7 +149,7 @@ class Watch(TrainerCallback):
         reached("training-step")
         losses = self.trainer.losses if self.trainer else []
         if losses and (state.global_step % self.every == 0 or state.global_step == state.max_steps):
-            recent = torch.stack(losses[-self.every :])
+            recent = over_ranks(torch.stack([loss.to(args.device) for loss in losses[-self.every :]]), mean=True)
             if not bool(recent.isfinite().all()):
                 first = state.global_step - len(recent) + int(recent.isfinite().logical_not().nonzero()[0])
                 self.broken_at = first + 1
@@ -138,10 +161,11 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        losses = [float(loss) for loss in self.trainer.losses] if self.trainer else []
-        reached("training-before-seal")
-        checkpoints.seal(folder, state.global_step, losses, self.training)
-        reached("training-after-seal")
+        losses = self.trainer.mean_losses() if self.trainer else []  # all processes have saved once they are here
+        if state.is_world_process_zero:
+            reached("training-before-seal")
+            checkpoints.seal(folder, state.global_step, losses, self.training)
+            reached("training-after-seal")
 
 
 def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:

@@ -4,9 +4,9 @@ import pytest
 
 from flows.cli.settings import nested, parse
 from flows.config import MixConfig, StarConfig, TrainingConfig, presets, resolve
-from flows.iteration import on_plateau
 from flows.refs import refs_of
 from flows.request import StarRequest, pruned
+from flows.stopping import on_plateau
 from storage.errors import UserMistake
 
 

@@ -131,3 +131,54 @@ def plain_losses(spec_path: str) -> dict[str, Any]:
     )  # fmt: skip
     trainer.train()
     return {"losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}
+
+
+def stored(adapter: str, base: str) -> dict[str, Any]:
+    """How an adapter's weights lie in the file, and how many parameters its base has."""
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    weights = load_file(Path(adapter) / "adapter_model.safetensors")
+    return {
+        "adapter_dtypes": sorted({str(weight.dtype) for weight in weights.values()}),
+        "base_parameters": AutoModelForCausalLM.from_pretrained(base).num_parameters(),
+    }
+
+
+def digest_of(folder: str) -> dict[str, str]:
+    """The digest of a folder's weights."""
+    from storage.weights import weights_digest
+
+    return {"digest": weights_digest(folder)}
+
+
+def chats(template: str, other: str) -> dict[str, Any]:
+    """What the preflight says of rows in a chat: of sound ones, of one that was tampered with, and of another template."""
+    from storage.errors import TrainingFault
+    from tasks.training.embedded import Architecture, make_tokenizer
+    from tasks.training.preflight import tokenise
+    from tasks.training.recipe import Recipe
+    from tasks.training.rows import Row
+
+    tokenizer = make_tokenizer(Architecture(alphabet="0123456789+=[]ua \n"))
+    tokenizer.chat_template = template
+    before, mark, after = "[u]\u2063[a]".partition("\u2063")
+
+    def said(prompt: str, chat: str | None = template) -> Any:
+        rows = [Row(0, "0" * 32, f"{before}1+1={after}", "2"), Row(1, "1" * 32, prompt, "3")]
+        try:
+            return [row.input_ids for row in tokenise(rows, tokenizer, Recipe(steps=1), chat)]
+        except TrainingFault as fault:
+            return str(fault)
+
+    del mark
+    answers = {
+        "sound": said(f"{before}1+2={after}"),
+        "bare": said("1+2="),
+        "cut": said(f"{before}1+2="),
+        "empty": said(f"{before}{after}"),
+        "spaced": said(f"{before} 1+2= {after}"),
+        "other": said(f"{before}1+2={after}", other),
+    }
+    tokenizer.chat_template = None
+    return {**answers, "none": said(f"{before}1+2={after}"), "off": said("1+2=", None)}

@@ -10,7 +10,7 @@ from tasks.training.recipe import Recipe
     [
         ({"steps": 0}, "the recipe's steps is 0; it must be at least 1"),
         ({"steps": 1, "schedule": "cosin"}, "no schedule 'cosin' for training; choose one of linear, cosine, constant"),
-        ({"steps": 1, "method": "qlora"}, "no method 'qlora' for training; choose one of full, lora"),
+        ({"steps": 1, "method": "dora"}, "no method 'dora' for training; choose one of full, lora, qlora"),
         ({"steps": 1, "learning_rate": 0.0}, "learning_rate is 0.0; it must be above 0"),
         ({"steps": 1, "betas": [0.9, 1.0]}, r"betas are \[0.9, 1.0\]; both must lie in \[0, 1\)"),
         ({"steps": 1, "warmup_steps": -1}, "warmup_steps is -1; it cannot be negative"),
@@ -47,3 +47,16 @@ def test_no_row_is_seen_twice_before_all_were_seen_once():
 
 def test_a_longer_training_begins_with_the_order_of_a_shorter_one():
     assert lay_out(7, 40, seed=3)[:12] == lay_out(7, 12, seed=3)
+
+
+def test_what_is_switched_off_is_in_no_identity():
+    """So that a setting which is added leaves the identities of trainings without it as they were."""
+    before = {"steps", "batch_size", "learning_rate", "warmup_steps", "schedule", "weight_decay", "betas", "max_grad_norm",
+              "max_length", "truncate", "grad_accumulation", "method", "dtype", "gradient_checkpointing"}  # fmt: skip
+    assert set(Recipe(steps=1).canonical()) == before
+    assert set(Recipe(steps=1, group_by_length=True, processes=2).canonical()) == before | {
+        "group_by_length",
+        "processes",
+    }
+    adapters = {"lora_rank", "lora_alpha", "lora_dropout", "lora_targets"}
+    assert set(Recipe(steps=1, method="qlora").canonical()) == before | adapters

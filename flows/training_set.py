@@ -1,0 +1,46 @@
+"""What an iteration trains on, with the figures that are shown of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from storage.manifest import Manifest
+from tasks.caching import StepRecord
+from tasks.composition import RATIONALIZED, SAMPLED
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """A mix with its examples, as fine-tuning takes them."""
+
+    mix_id: str
+    examples: Manifest
+    members: Manifest
+    facts: dict[str, Any]
+
+
+def training_set_of(record: StepRecord) -> TrainingSet:
+    """What a `mix` or `collect` step made."""
+    manifests, facts = record.output.manifests, record.output.facts
+    return TrainingSet(str(facts["mix_id"]), manifests["examples"], manifests["members"], dict(facts))
+
+
+def mixed(examples: TrainingSet) -> dict[str, Any]:
+    """A training set's figures, for the iteration's summary."""
+    origins: dict[str, int] = examples.facts["rows_by_origin"]
+    return {
+        "kept": origins.get(SAMPLED, 0) + origins.get(RATIONALIZED, 0),
+        "rationalized_kept": origins.get(RATIONALIZED, 0),
+        "train_rows": examples.facts["rows"],
+        "rows_by_origin": origins,
+        "original_share": 1 - examples.facts["self_share"],
+        "originals_missing": missing_originals(examples.facts),
+        "self_share_by_characters": examples.facts["self_share_by_characters"],
+        "mix_id": examples.mix_id,
+    }
+
+
+def missing_originals(facts: dict[str, Any]) -> int:
+    """How many rows of original data a mix would need more to have the share of them that was wanted."""
+    share = facts.get("self_share_wanted", 1.0)
+    generated = round(facts["rows"] * facts["self_share"])
+    return max(0, round(generated * (1 - share) / share) - (facts["rows"] - generated))
