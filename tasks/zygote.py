@@ -68,7 +68,9 @@ class Zygote:
         self.selector.register(self.woken, selectors.EVENT_READ)
         try:
             for stage in self.stages:
-                self._preload(stage, PRELOAD[stage])
+                seconds = import_ahead(stage)
+                self.ready.add(stage)
+                self._tell(ready=stage, seconds=seconds)
                 self._turn(timeout=0)
             while True:
                 self._turn(timeout=None)
@@ -76,16 +78,6 @@ class Zygote:
             pass
         finally:
             self._kill_all()
-
-    def _preload(self, stage: str, modules: tuple[str, ...]) -> None:
-        began = time.perf_counter()
-        with _ends_with_parent():
-            for name in modules:
-                # A library that is broken or absent is reported by the child that needs it.
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(name)
-        self.ready.add(stage)
-        self._tell(ready=stage, seconds=time.perf_counter() - began)
 
     def _turn(self, timeout: float | None) -> None:
         """Reads what has come, starts what can be started, reports what has ended."""
@@ -175,6 +167,17 @@ class Zygote:
 
     def _tell(self, **message: Any) -> None:
         self.channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def import_ahead(stage: str) -> float:
+    """Imports what a stage needs; the seconds that took."""
+    began = time.perf_counter()
+    with _ends_with_parent():
+        for name in PRELOAD[stage]:
+            # A library that is broken or absent is reported by the child that needs it.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    return time.perf_counter() - began
 
 
 def _child(request: dict[str, Any], descriptor: int, parent: int | None) -> NoReturn:
