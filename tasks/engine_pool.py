@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.engine_process import EngineProcess
 from tasks.engines.protocol import Engine
 from tasks.engines.registry import is_served, open_engine
-from tasks.processes import EngineProcess, Processes
+from tasks.processes import Processes
 
 
 class EnginePool:
