@@ -46,7 +46,7 @@ class Row:
 
 def main() -> None:
     """Run everything and print the table."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
         home = Home.open(Path(folder) / "home")
         console.print("a fresh addition-quick run, and the same again …", style="dim")

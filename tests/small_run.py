@@ -64,7 +64,7 @@ def starloop(prefect_server: str, warm: str) -> Callable[..., subprocess.Complet
             "COLUMNS": "100",
             **environment,
         }
-        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd, timeout=280, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd, timeout=600, check=False)
 
     return call
 
