@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.errors import UserMistake
 from storage.home import Home
 

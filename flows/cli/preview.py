@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from flows.cli.settings import Assignments, Preset, parse
 from storage.home import Home
 from storage.records import Attempt, Problem
