@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-ALPHABET = "0123456789+=?A \n"
+ALPHABET = "0123456789+=?A abcdef\n"
+"""transformers finds stop strings only with a tokenizer that knows the letters a to f."""
 CHAT_TEMPLATE = "{{ messages[0]['content'] }}"
 HIDDEN, LAYERS, HEADS, MLP, POSITIONS = 32, 2, 4, 64, 256
 
