@@ -52,11 +52,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Who writes: an engine ref with the checkpoint it must have loaded."""
+    """Who writes: an engine ref with the checkpoint it must have loaded, by the digest of its weights (None: whatever it has)."""
 
     engine: str
     checkpoint_id: str
-    weights_digest: str
+    weights_digest: str | None
 
 
 def generate(

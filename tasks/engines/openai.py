@@ -13,7 +13,7 @@ anyway, brings httpx2 along.
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -119,25 +119,27 @@ class OpenAIEngine:
 
     async def _look(self) -> str:
         """Which server this is; raises the sentence for one that cannot be used."""
-        models = await self._line.models()
-        self._check(models)
+        models = await self._told(self._line.models)
         owners = set() if isinstance(models, Fault) else {str(one.get("owned_by")) for one in models}
         if "vllm" in owners:
             return "vllm"
         if "llamacpp" in owners:
             return "llama.cpp"
         if self._served.server is None and self._served.local:
-            interface = await self._line.description()
-            self._check(interface)
+            interface = await self._told(self._line.description)
             return "openai" if isinstance(interface, Fault) else _described(interface)
         return "openai"
 
-    def _check(self, found: object | Fault) -> None:
-        """A server that lists nothing may still write; one that is not there, or wants another key, does not."""
+    async def _told(self, ask: Callable[[], Awaitable[Given | Fault]]) -> Given | Fault:
+        """What a server tells about itself. One that tells nothing may still write; one that is not there, or wants another key, does not."""
+        found = await ask()
+        if isinstance(found, Fault) and found.status is None and found.again:
+            found = await ask()  # some hang up after an error of theirs, just when the next question comes
         if isinstance(found, Fault) and found.status is None:
             raise EngineFault(f"{self._served.url}: {found.sentence}; start the server, and run again")
         if isinstance(found, Fault) and found.status in REFUSED:
             raise UserMistake(f"{self._served.url} wants another key than {self._key_told()}: {found.sentence}")
+        return found
 
     def _key_told(self) -> str:
         if not self._served.sends_key:

@@ -82,8 +82,8 @@ class VllmEngine:
     batched = True
 
     def __init__(self, folder: Path, rows: int, options: dict[str, Any]) -> None:
-        from vllm import LLM
-        from vllm.lora.request import LoRARequest
+        from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue] - it takes this module for the package
+        from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
 
         base = base_of(folder)
         adapter = folder if folder != base else None

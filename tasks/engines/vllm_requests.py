@@ -45,7 +45,7 @@ def sampling_fields(request: Request, sampling: Sampling, ends: Sequence[int]) -
 
 def sampling_params(request: Request, sampling: Sampling, ends: Sequence[int]) -> Any:
     """The SamplingParams themselves."""
-    from vllm import SamplingParams
+    from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue] - see `tasks.engines.vllm`
 
     return SamplingParams(**sampling_fields(request, sampling, ends))
 
