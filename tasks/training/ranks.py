@@ -82,7 +82,7 @@ def launch(spec_path: str, spec: TrainingSpec, progress: Progress) -> None:
             if line.startswith('{"step"'):
                 progress(json.loads(line))
     if running.returncode:
-        raise _fault(work / FAULT, log, running.returncode)
+        raise fault_of(work / FAULT, log, running.returncode)
 
 
 def main(spec_path: str) -> None:
@@ -110,7 +110,8 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def _fault(told: Path, log: Path, status: int) -> errors.StarloopError:
+def fault_of(told: Path, log: Path, status: int) -> errors.StarloopError:
+    """What the first process wrote down of its own fault, else the end of the log."""
     try:
         message = json.loads(told.read_text(encoding="utf-8"))
         return getattr(errors, message["fault"], TrainingFault)(message["sentence"])

@@ -8,14 +8,25 @@ from pathlib import Path
 import pytest
 
 from storage.errors import TrainingFault, UserMistake
+from storage.records import Example
 from tasks.engines.protocol import Request, Sampling
 from tasks.training.recipe import Recipe
+from tests.training.conftest import sums
 from tests.training.test_sft import Killed, outcome
 
 pytestmark = pytest.mark.slow
 
 PROBES = "tests.training.probes"
-LORA = Recipe(steps=16, batch_size=16, learning_rate=1e-2, warmup_steps=0, method="lora", lora_rank=4, max_length=64)
+LORA = Recipe(
+    steps=24,
+    batch_size=16,
+    learning_rate=3e-3,
+    warmup_steps=0,
+    schedule="constant",
+    method="lora",
+    lora_rank=4,
+    max_length=64,
+)
 QLORA = replace(LORA, method="qlora")
 ASKED = [Request(f"{place:032x}", f"{place:04d}+0034=") for place in range(8)]
 
@@ -30,11 +41,12 @@ def base(trained, tmp_path_factory) -> str:
 
 @pytest.fixture
 def adapted(spec, base):
-    """A spec for an adapter that lies beside its base."""
+    """A spec for an adapter that lies beside its base, and learns to say one thing."""
 
     def make(name: str, recipe: Recipe, **changes):
         out = str(Path(base).with_name(name))
-        return spec(base=base, architecture=None, recipe=recipe, out=out, work=f"{out}.work", **changes)
+        rows = [Example.of(one.prompt, "A99999") for one in sums(200)]
+        return spec(rows, base=base, architecture=None, recipe=recipe, out=out, work=f"{out}.work", **changes)
 
     return make
 
@@ -56,12 +68,10 @@ def test_qlora_learns_on_a_base_in_four_bits_and_an_engine_answers_with_it(adapt
     result = train(asked)
     assert result["kind"] == "adapter"
     assert sum(result["losses"][-4:]) < 0.9 * sum(result["losses"][:4])
-    full = json.loads(Path(base).with_name("whole").joinpath("config.json").read_text())
     seen = processes.call(f"{PROBES}:stored", asked.out, base)
     assert seen["adapter_dtypes"] == ["torch.float32"]
     assert result["parameters"] - result["trainable_parameters"] == seen["base_parameters"]
-    assert full["hidden_size"] == 32
-    assert written(asked.out) != written(base)
+    assert {text[:3] for text in written(asked.out)} == {"A99"} != {text[:3] for text in written(base)}
 
 
 def test_a_base_in_four_bits_is_another_model_than_the_whole_one(adapted, train):
@@ -72,15 +82,15 @@ def test_a_base_in_four_bits_is_another_model_than_the_whole_one(adapted, train)
 
 def test_checkpointed_gradients_are_the_same_gradients(adapted, train):
     for recipe in (LORA, QLORA):
-        plain = train(adapted(f"plain-{recipe.method}", replace(recipe, steps=4)))
-        checkpointed = adapted(f"checkpointed-{recipe.method}", replace(recipe, steps=4, gradient_checkpointing=True))
+        plain = train(adapted(f"plain-{recipe.method}", replace(recipe, steps=2)))
+        checkpointed = adapted(f"checkpointed-{recipe.method}", replace(recipe, steps=2, gradient_checkpointing=True))
         assert train(checkpointed)["losses"] == pytest.approx(plain["losses"], rel=1e-4)
 
 
 @pytest.mark.parametrize("recipe", [LORA, QLORA], ids=["lora", "qlora"])
 def test_a_killed_adapter_goes_on_bitwise_equal(adapted, train, recipe):
     undisturbed = train(adapted(f"undisturbed-{recipe.method}", recipe))
-    disturbed = adapted(f"disturbed-{recipe.method}", replace(recipe, save_steps=4))
+    disturbed = adapted(f"disturbed-{recipe.method}", replace(recipe, save_steps=2))
 
     def kill(report):
         if report["step"] >= 10:
@@ -137,8 +147,3 @@ def test_two_processes_train_what_one_would_on_as_many_rows(adapted, train):
         assert two[name] == one[name]
     assert reports[-1]["step"] == 6
     assert not Path(shared.work).exists()
-
-
-def test_what_one_of_two_processes_refuses_is_one_sentence(adapted, train):
-    with pytest.raises(TrainingFault, match=r"has 17 tokens with its completion, more than max_length 16"):
-        train(adapted("too-long", replace(LORA, max_length=16, processes=2, batch_size=8), threads=2))

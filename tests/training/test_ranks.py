@@ -1,12 +1,13 @@
 """How a training in several processes is started; that they train what one would is in test_adapters."""
 
+import json
 import sys
 
 import pytest
 
 from storage.errors import TrainingFault, UserMistake
 from tasks.training.embedded import Architecture
-from tasks.training.ranks import CONFIG, command
+from tasks.training.ranks import CONFIG, command, fault_of
 from tasks.training.recipe import Recipe
 from tasks.training.spec import TrainingSpec
 
@@ -69,3 +70,15 @@ def test_a_step_sees_the_rows_of_all_processes():
     assert RECIPE.canonical()["processes"] == 4
     with pytest.raises(UserMistake, match="fresh weights are trained by one process"):
         spec(Recipe(steps=1, processes=2), base=None, architecture=Architecture())
+
+
+def test_what_a_process_refused_is_told_as_its_sentence_and_a_death_with_the_end_of_its_log(tmp_path):
+    log, told = tmp_path / "ranks.log", tmp_path / "fault.json"
+    log.write_text("starting\n\nCUDA error: out of memory\n")
+    died = str(fault_of(told, log, -9))
+    assert (
+        died
+        == f"the processes of a training ended with status -9; the end of {log}:\n    starting\n    CUDA error: out of memory"
+    )
+    told.write_text(json.dumps({"fault": "UserMistake", "sentence": "row 0 is too long"}))
+    assert repr(fault_of(told, log, 1)) == repr(UserMistake("row 0 is too long"))
