@@ -230,6 +230,7 @@ def test_attempts_that_nobody_counted_are_unknown_in_the_ledger_too(runtime, pro
         assert [tuple(row) for row in rows] == [(3, 7, 11), (None, None, 1)]
 
 
+@pytest.mark.slow
 def test_how_patiently_a_server_is_asked_is_no_part_of_a_run_and_no_part_of_a_key(tmp_path):
     ref = "openai:http://127.0.0.1:8000/v1?model=m"
     asked, patiently, otherwise = (
@@ -244,6 +245,7 @@ def test_how_patiently_a_server_is_asked_is_no_part_of_a_run_and_no_part_of_a_ke
     assert keys[0] == keys[1] != keys[2]
 
 
+@pytest.mark.slow
 def test_a_plan_says_that_it_knows_no_cost_where_nothing_was_measured(tmp_path):
     ref = "openai:http://127.0.0.1:8000/v1?model=m"
     settings = {"problems": "addition:1-2", "iterations": 1}
@@ -254,6 +256,7 @@ def test_a_plan_says_that_it_knows_no_cost_where_nothing_was_measured(tmp_path):
     assert priced.total.cost is None
 
 
+@pytest.mark.slow
 def test_a_plan_tells_the_cost_by_what_was_measured(runtime, problems):
     """Twelve texts that read 7 and wrote 3 tokens each: so much for each of the attempts that are planned."""
     prices = "&prompt_price=2&completion_price=10"

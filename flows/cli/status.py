@@ -79,6 +79,7 @@ def listed(run: Run, home: Home) -> dict[str, Any]:
         "final_test": run.facts.get("final_test"),
         "wall_s": run.facts.get("wall_s"),
         "tokens": run.facts.get("tokens"),
+        **({"cost": run.facts["cost"]} if "cost" in run.facts else {}),
         "why": run.facts.get("why") or None,
         "parent_run_id": run.parent_run_id,
     }

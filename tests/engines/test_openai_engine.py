@@ -246,6 +246,7 @@ RETRY_AFTER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", RETRY_AFTER.values(), ids=RETRY_AFTER.keys())
 def test_what_a_server_asks_to_wait_everybody_waits(headers, opened):
     """Nothing at all is asked before the time is over: the limit is the account's, not the request's."""
@@ -298,6 +299,7 @@ def test_who_asks_to_wait_longer_than_is_allowed_is_not_waited_for(opened):
         assert "daily limit" in str(why)
 
 
+@pytest.mark.slow
 def test_a_busy_server_costs_nothing_but_time(opened):
     """As long as anything is answered, 429 and 503 are waited out, however often they come."""
 
