@@ -15,8 +15,8 @@ from typing import Any
 
 from storage.errors import UserMistake
 from storage.weights import weights_digest
+from tasks.engines.folders import base_of, folder_of
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
-from tasks.engines.transformers import base_of, folder_of
 from tasks.engines.vllm_requests import (
     adapter_fields,
     end_tokens,
