@@ -1,13 +1,14 @@
 """llama.cpp's own server on the same GGUF file: what a person without a GPU would use in place of all this.
 
 It takes one request a text over HTTP, writes as many side by side as it has slots, and keeps each slot's last prompt. Its weights stay in four
-bits, so its texts are another model's. `llama-server` must be on the PATH: from a release of llama.cpp, or built from its source.
+bits, so its texts are another model's. The package xllamacpp carries it.
 """
 
+import importlib.util
 import json
-import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,8 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-PROGRAM = "llama-server"
-MISSING = f"not installed: no {PROGRAM} on the PATH (github.com/ggml-org/llama.cpp/releases)"
+MISSING = "not installed: pip install xllamacpp"
+SERVER = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port, params.hostnames = sys.argv[1], int(sys.argv[2]), ["127.0.0.1"]
+params.n_parallel, params.n_ctx = int(sys.argv[3]), int(sys.argv[4])
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(sys.argv[5])
+server = xllamacpp.Server(params)
+sys.stdin.read()
+"""
+"""Until its standard input ends."""
 SLOTS = 8
 CONTEXT = 1024
 """Tokens a slot: the longest prompt and what is written after it."""
@@ -28,8 +38,7 @@ def tokens_per_second(
     file: Path, prompts: Sequence[str], samples: int, most: int, temperature: float, threads: int, folder: Path
 ) -> float | None:
     """Tokens written a second for `samples` texts of each prompt; None where there is no such server."""
-    program = shutil.which(PROGRAM)
-    if program is None:
+    if importlib.util.find_spec("xllamacpp") is None:
         return None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -37,9 +46,8 @@ def tokens_per_second(
     where = f"http://127.0.0.1:{port}"
     with (folder / "llama-server.log").open("w") as log:
         server = subprocess.Popen(
-            [program, "--model", str(file), "--host", "127.0.0.1", "--port", str(port), "--parallel", str(SLOTS),
-             "--ctx-size", str(SLOTS * CONTEXT), "--threads", str(threads), "--no-webui"],
-            stdout=log, stderr=log,
+            [sys.executable, "-c", SERVER, str(file), str(port), str(SLOTS), str(SLOTS * CONTEXT), str(threads)],
+            stdin=subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
         try:
             _await(where, server)
@@ -74,7 +82,7 @@ def _await(where: str, server: "subprocess.Popen[bytes]") -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise RuntimeError(f"{PROGRAM} did not answer within {START_S} s")
+    raise RuntimeError(f"llama.cpp's server did not answer within {START_S} s")
 
 
 def _post(url: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -131,8 +131,12 @@ def _check_adapter(folder: Path, adapted: Any) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
 
+    if (kind := str(adapted.peft_config["default"].peft_type.value)) != "LORA":
+        raise ValueError(f"it is a {kind} adapter, and only LORA can be opened")
     loaded = get_peft_model_state_dict(adapted)
     stored = {name: one for file in sorted(folder.glob("*.safetensors")) for name, one in load_file(file).items()}
+    # Some files hold whole layers of the base as well (embeddings), which have been put in the base's place.
+    stored = {name: one for name, one in stored.items() if name in loaded or "lora_" in name}
     if strange := sorted(loaded.keys() ^ stored.keys()):
         raise ValueError(f"{len(strange)} of its tensors and the base's layers do not correspond, such as {strange[0]}")
     for name, tensor in stored.items():
