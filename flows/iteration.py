@@ -18,7 +18,7 @@ from storage.manifest import Manifest
 from tasks.caching import StepRecord
 from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
-from tasks.engines.registry import makes_messages
+from tasks.engines.registry import takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import Judged, MixRule, collect, mix
@@ -273,7 +273,7 @@ class Steps:
             "weights_digest": model.weights_digest,
             "template": template or self.template,
             "seed": self.config.seed if seed is None else seed,
-            "chat": None if makes_messages(self.config.engine) else self.chat,
+            "chat": None if takes_messages(self.config.engine) else self.chat,
         }
 
     def _sampling(self) -> Sampling:

@@ -117,13 +117,13 @@ def answers(
 ) -> None:  # fmt: skip
     """One sampled answer a problem, its verdict, and the row it would become."""
     from tasks.engines.protocol import Sampling
-    from tasks.engines.registry import makes_messages
+    from tasks.engines.registry import takes_messages
     from tasks.generation import Asked, Model, attempt_of, requests_of
     from tasks.processes import Processes
     from tasks.prompts.chat import prompt_of
     from tasks.prompts.render import completion
 
-    bare = None if makes_messages(config.engine) else chat
+    bare = None if takes_messages(config.engine) else chat
     sampling = Sampling(**config.sampling.model_dump())
     asked = [Asked(problem, prompt_of(refs.template, problem, chat=bare), 0) for problem in problems]
     folder = home.checkpoints / model.checkpoint_id

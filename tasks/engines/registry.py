@@ -37,9 +37,10 @@ def open_engine(ref: str, model: Path | str | None = None) -> Engine:
     return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])
 
 
-def makes_messages(ref: str) -> bool:
-    """Whether an engine takes a user's turn as it is and makes the chat around it itself; others are given the whole text."""
-    return bool(getattr(import_module(module_of(ref)), "MAKES_MESSAGES", False))
+def takes_messages(ref: str) -> bool:
+    """Whether the engine is given a user's message and renders the model's chat template itself; else it is given the prompt."""
+    found = getattr(import_module(module_of(ref)), "takes_messages", None)
+    return found is not None and found(ref.partition(":")[2])
 
 
 def check_options(ref: str) -> None:
