@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import gold_answers, scale, verification
+from benchmarks import sampling as real_sampling
 from storage.home import Home
 from storage.identity import digest
 from storage.lineage import Lineage
@@ -46,7 +47,7 @@ class Row:
 
 def main() -> None:
     """Run everything and print the table."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     with tempfile.TemporaryDirectory(prefix="starloop-bench-") as folder:
         home = Home.open(Path(folder) / "home")
         console.print("a fresh addition-quick run, and the same again …", style="dim")
@@ -59,6 +60,8 @@ def main() -> None:
             rows.append(training(home, processes, Path(folder)))
             rows += sampling(home, processes, Path(folder))
         rows += verdicts()
+    console.print("sampling from a real small model (a quarter of an hour) …", style="dim")
+    rows += [Row(*line) for line in real_sampling.lines()]
     table = Table("what", "starloop", "reference", "result", "wanted")
     for row in rows:
         table.add_row(row.what, row.ours, row.reference, row.result, row.wanted)
@@ -123,7 +126,7 @@ def sampling(home: Home, processes: Processes, folder: Path) -> list[Row]:
         answer = lineage.query("select distinct prompt from v_attempt where not hinted order by 1", limit=1024)
     prompts = [row[0] for row in answer.rows]
     base = base_folder(home)
-    spec = {"model": str(base), "prompts": prompts, "max_tokens": 40, "batch": 256, "threads": 1, "sample": False}
+    spec = {"model": str(base), "prompts": prompts, "max_tokens": 40, "batch": 256, "threads": 1}
     path = folder / "generate.json"
     path.write_text(json.dumps(spec))
     ours: list[float] = []

@@ -2,8 +2,9 @@
 
     python -m benchmarks.reference_generate spec.json
 
-The spec is JSON: `{"model": folder, "prompts": […], "max_tokens": 40, "batch": 256, "threads": 1}`. Prints one JSON line with the
-texts (greedy), the characters and the seconds; loading the model and a first small batch are left out.
+The spec is JSON: `{"model": folder, "prompts": […], "max_tokens": 40, "batch": 256, "threads": 1}`, and to sample also
+`temperature` and `samples` (texts a prompt; `batch` counts prompts). Prints one JSON line with the texts, their tokens with
+the one that ended them, and the seconds; loading the model and a first small batch are left out.
 """
 
 import json
@@ -14,26 +15,41 @@ from typing import Any
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """Greedy texts of all prompts, in their order."""
+    """The texts of all prompts, in their order, `samples` of each in a row."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(spec["threads"])
+    torch.manual_seed(0)
     tokenizer: Any = AutoTokenizer.from_pretrained(spec["model"], padding_side="left")
     model: Any = AutoModelForCausalLM.from_pretrained(spec["model"], dtype=torch.float32).eval()
+    how: dict[str, Any] = {"do_sample": False}
+    if temperature := spec.get("temperature", 0):
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0,
+               "num_return_sequences": spec["samples"]}  # fmt: skip
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends])
 
-    def answer(prompts: list[str]) -> list[str]:
+    def answer(prompts: list[str], most: int) -> list[list[int]]:
         batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
-            written = model.generate(**batch, max_new_tokens=spec["max_tokens"], do_sample=spec["sample"])
-        return tokenizer.batch_decode(written[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+            written = model.generate(**batch, max_new_tokens=most, **how)
+        return [_ended(row, ends) for row in written[:, batch["input_ids"].shape[1] :].tolist()]
 
-    answer(spec["prompts"][:8])
+    answer(spec["prompts"][:2], 4)
     began = time.perf_counter()
-    texts: list[str] = []
+    rows: list[list[int]] = []
     for start in range(0, len(spec["prompts"]), spec["batch"]):
-        texts += answer(spec["prompts"][start : start + spec["batch"]])
-    return {"seconds": time.perf_counter() - began, "texts": [text.strip() for text in texts]}
+        rows += answer(spec["prompts"][start : start + spec["batch"]], spec["max_tokens"])
+    seconds = time.perf_counter() - began
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return {"seconds": seconds, "texts": [text.strip() for text in texts], "tokens": rows}
+
+
+def _ended(row: list[int], ends: set[int]) -> list[int]:
+    """The row up to its end, without the padding after it."""
+    end = next((place for place, token in enumerate(row) if token in ends), len(row) - 1)
+    return row[: end + 1]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.reference_sft spec.json        # prints one JSON line for each
 
 `run` is what a person writes after reading TRL's documentation: prompt and completion as tokens with a completion mask, and
-the recipe's numbers. `loop` is the floor: forward, loss, backward, clip, AdamW, nothing else. Both leave saving out.
+the recipe's numbers; it saves the model, as ours does. `loop` is the floor: forward, loss, backward, clip, AdamW, nothing else.
 """
 
 import json
@@ -22,7 +22,7 @@ from tasks.training.spec import TrainingSpec
 
 
 def run(spec_path: str) -> dict[str, Any]:
-    """Seconds and tokens of `SFTTrainer.train()`."""
+    """Seconds and tokens of `SFTTrainer.train()` and `save_model()`."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -63,6 +63,7 @@ def run(spec_path: str) -> dict[str, Any]:
         )
         began, used = time.perf_counter(), time.process_time()
         trainer.train()
+        trainer.save_model()
         return _measured("SFTTrainer", rows, began, used)
 
 

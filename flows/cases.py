@@ -74,8 +74,9 @@ def _case(where: str, row: Any) -> Case:
     if not isinstance(row, dict):
         raise UserMistake(f"{where} is a {type(row).__name__}; give an object")
     named = {"said" if name == "text" else name: value for name, value in row.items()}
-    if unknown := sorted(named.keys() - set(Case.__slots__)):
-        raise UserMistake(f"{where} has a field {unknown[0]!r}; there are: text, {', '.join(Case.__slots__[2:])}, gold")
+    slots = list(Case.__slots__)
+    if unknown := sorted(named.keys() - set(slots)):
+        raise UserMistake(f"{where} has a field {unknown[0]!r}; there are: text, {', '.join(slots[2:])}, gold")
     kinds: dict[str, Any] = {"said": str, "gold": str | None, "question": str, "info": dict, "reply": str | None}
     for name, kind in kinds.items():
         if name in named and not isinstance(named[name], kind):

@@ -18,7 +18,7 @@ from storage.manifest import Manifest
 from tasks.caching import StepRecord
 from tasks.composition import CORPUS, ORIGINAL, RATIONALIZED, SAMPLED
 from tasks.engines.protocol import Sampling
-from tasks.engines.registry import takes_messages
+from tasks.engines.registry import EngineRef, takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import Judged, MixRule, collect, mix
@@ -268,7 +268,7 @@ class Steps:
         """What every cell in which this model writes is called with. An engine that makes the chat itself gets the bare turn."""
         return {
             "problems": part,
-            "engine": self.config.engine,
+            "engine": EngineRef(self.config.engine),
             "checkpoint_id": model.checkpoint_id,
             "weights_digest": model.weights_digest,
             "template": template or self.template,

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flows.cases import Case
 from storage.errors import UserMistake
@@ -109,7 +110,8 @@ def sample(
             ]
             there = f"there are verdicts by: {', '.join(known)}" if known else "there are no verdicts yet"
             raise UserMistake(f"no attempt is left to label; {there}")
-    return [Sampled(*row[:5], _text(row[5]), row[6]) for row in rows]
+    drawn: list[list[Any]] = [[*row[:5], _text(row[5]), row[6]] for row in rows]
+    return [Sampled(*values) for values in drawn]
 
 
 def keep(home: Home, labels: Sequence[Label], run_id: str, batch: int) -> None:

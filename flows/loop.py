@@ -131,6 +131,7 @@ class Loop:
             "tasks_run": figures.tasks_run,
             "tasks_cached": figures.tasks_cached,
             "tokens": figures.tokens,
+            **({"cost": round(figures.cost, 6)} if figures.cost else {}),
             "startup_s": round(figures.startup_s, 3),
             "seconds": {title: round(step.seconds, 3) for title, step in figures.steps.items()},
             "wall_s": round(time.monotonic() - figures.begun, 3),
@@ -197,6 +198,7 @@ class Loop:
                 for title, figures in whole.steps.items()
             ],
             "tokens": self.tokens,
+            **({"cost": round(cost, 6)} if (cost := sum(one.cost for one in self.figures.values())) else {}),
             "wall_s": round(time.monotonic() - self._begun, 3),
         }
 

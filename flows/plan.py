@@ -22,6 +22,8 @@ from flows.rehearsal import DEPENDS, HIT, RUN, PlannedCell, Rehearsal, onlooker
 from storage.history import Done, History
 from storage.home import Home, atomic_write
 from storage.lineage import Lineage
+from tasks.engines.protocol import Prices
+from tasks.engines.registry import prices
 
 GENERATING = frozenset({"sample", "rationalize"})
 TRAINING = "finetune"
@@ -30,15 +32,22 @@ NEW = "nothing like it was done here before"
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a step will take; None where nothing was measured. `tokens` are generated ones, `seconds` wall time."""
+    """What a step will take; None where nothing was measured. `tokens` are generated ones, `seconds` wall time.
+
+    `cost` is that of the engine's tokens at the prices its ref gives, of those that are read as well; nothing without prices.
+    """
 
     attempts: Span = NOTHING
     tokens: Span | None = NOTHING
     seconds: Span | None = NOTHING
+    cost: Span | None = NOTHING
 
     def __add__(self, other: "Estimate") -> "Estimate":
         return Estimate(
-            self.attempts + other.attempts, _sum(self.tokens, other.tokens), _sum(self.seconds, other.seconds)
+            self.attempts + other.attempts,
+            _sum(self.tokens, other.tokens),
+            _sum(self.seconds, other.seconds),
+            _sum(self.cost, other.cost),
         )
 
 
@@ -140,11 +149,11 @@ def _step(rehearsal: Rehearsal, arm: str, cells: Sequence[PlannedCell], workers:
         waits_for=_each(step for cell in cells for step in cell.waits_for),
         because=because,
         outside=_each(str(one) for one in changed if one.kind in OUTSIDE),
-        estimate=_estimate(cells, rehearsal.history, workers),
+        estimate=_estimate(cells, rehearsal.history, workers, prices(rehearsal.config.engine)),
     )
 
 
-def _estimate(cells: Sequence[PlannedCell], history: History, workers: int) -> Estimate:
+def _estimate(cells: Sequence[PlannedCell], history: History, workers: int, price: Prices | None) -> Estimate:
     """Of the cells that would run: cells of a step run side by side, and an engine starts once a step."""
     todo = [cell for cell in cells if cell.state != HIT]
     if not todo:
@@ -166,7 +175,17 @@ def _estimate(cells: Sequence[PlannedCell], history: History, workers: int) -> E
     pace = _span(done.work_s / (done.asked - done.reused) for done in fully)
     side_by_side = 1 / min(workers, len(todo))
     seconds = pace and pace * attempts * Span(side_by_side, side_by_side) + _startup(past)
-    return Estimate(attempts, length and length * attempts, seconds)
+    tokens = length and length * attempts
+    return Estimate(attempts, tokens, seconds, _cost(price, attempts, fully))
+
+
+def _cost(price: Prices | None, attempts: Span, past: list[Done]) -> Span | None:
+    """Of so many attempts, by what earlier ones read and wrote; cells with texts that nobody counted say nothing of it."""
+    if price is None:
+        return NOTHING
+    counted = [done for done in past if "prompt_tokens" in done.facts and not done.facts.get("uncounted")]
+    each = _span(price.cost(done.facts["prompt_tokens"], done.facts["tokens"]) / done.asked for done in counted)
+    return each and each * attempts
 
 
 def _comparable(past: list[Done], cell: PlannedCell) -> list[Done]:

@@ -13,7 +13,7 @@ from storage.home import Home
 from storage.identity import content_id, show
 from storage.lineage import find_checkpoint
 from tasks.characters import nothing_to_pretrain_on
-from tasks.engines.registry import check_options
+from tasks.engines.registry import check_options, deciding
 from tasks.ingredients import engine_code, problems_code, template_text, trainer_code, verifier_code
 from tasks.problems.protocol import SPLITS, ProblemSet
 from tasks.problems.registry import load as load_problems
@@ -71,7 +71,7 @@ PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd"}
 
 def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> str:
     """What a run is: its method, its settings, and the code that they stand for. Started again, it goes on."""
-    settings = config.model_dump(mode="json", exclude=PRESENTATION)
+    settings = config.model_dump(mode="json", exclude=PRESENTATION) | {"engine": deciding(config.engine)}
     return content_id("run", method=method, settings=settings, code=code)
 
 

@@ -27,6 +27,12 @@ class Cell:
         tokens = self.record.output.facts.get("tokens", 0)
         return tokens if isinstance(tokens, int) else 0
 
+    @property
+    def cost(self) -> float:
+        """What these tokens cost, where the engine's ref gives prices."""
+        cost = self.record.output.facts.get("cost", 0.0)
+        return float(cost) if isinstance(cost, int | float) else 0.0
+
     def commit(self, run_id: str, step: "Step") -> StepCommit:
         """What the ledger keeps of it. The seconds of a hit were spent by the run that made it."""
         return StepCommit(
@@ -98,13 +104,14 @@ def submit(
 
 @dataclass
 class StepFigures:
-    """What a step adds up to: cells run and cached, generated tokens, rows that the cells run were asked for and those
+    """What a step adds up to: cells run and cached, generated tokens and their cost, rows that the cells run were asked for and those
     of them that they found already there, seconds.
     """
 
     tasks_run: int = 0
     tasks_cached: int = 0
     tokens: int = 0
+    cost: float = 0.0
     asked: int = 0
     reused: int = 0
     startup_s: float = 0.0
@@ -116,6 +123,7 @@ class StepFigures:
         self.tasks_run += len(made)
         self.tasks_cached += len(cells) - len(made)
         self.tokens += sum(cell.tokens for cell in cells)
+        self.cost += sum(cell.cost for cell in cells)
         self.asked += sum(record.output.accounting.asked for record in made)
         self.reused += sum(record.reused for record in made)
         self.startup_s += sum(record.startup_s for record in made)
@@ -144,6 +152,10 @@ class Figures:
     @property
     def tokens(self) -> int:
         return sum(step.tokens for step in self.steps.values())
+
+    @property
+    def cost(self) -> float:
+        return sum(step.cost for step in self.steps.values())
 
     @property
     def startup_s(self) -> float:

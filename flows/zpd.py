@@ -146,7 +146,7 @@ def _judged(steps: Steps, base: Model, dev: dict[str, Any], *, everything: bool)
 def _sampled(steps: Steps, base: Model, answered: Answered) -> tuple[int, int, list[StepRecord]]:
     """How many of the problems one of eight samples solves, and of how many something was decided."""
     config = steps.config
-    warm = config.sampling.model_dump() | {"temperature": config.sampling.temperature or WARM}
+    warm: dict[str, Any] = config.sampling.model_dump() | {"temperature": config.sampling.temperature or WARM}
     calls = [
         steps.writing(part, base) | {"sampling": Sampling(**warm), "first_sample": 0, "samples": SAMPLES}
         for part in answered.parts

@@ -63,39 +63,45 @@ POINTS = {
 }
 """Every point, and what is true there."""
 
-_ASKED = os.environ.get("STARLOOP_FAULT")
-_TRACE = os.environ.get("STARLOOP_FAULT_TRACE")
-_WATCHED = bool(_ASKED or _TRACE)
-
 _counts: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
+def arm() -> None:
+    """Takes in what the environment asks for: once on import, and again in a process that was given another one."""
+    global _asked, _trace, _watched
+    _asked, _trace = os.environ.get("STARLOOP_FAULT"), os.environ.get("STARLOOP_FAULT_TRACE")
+    _watched = bool(_asked or _trace)
+
+
+arm()
+
+
 def reached(point: str) -> None:
     """Says that this process is at a point; it does not come back from the one that it was asked to die at."""
-    if _WATCHED:
+    if _watched:
         _arrive(point)
 
 
 def check() -> None:
     """Raises UserMistake when STARLOOP_FAULT names no point or no number."""
-    if _ASKED:
-        point, _, number = _ASKED.partition(":")
+    if _asked:
+        point, _, number = _asked.partition(":")
         if point not in POINTS:
             raise UserMistake(f"STARLOOP_FAULT names no point {point!r}; there are: {', '.join(POINTS)}")
         if not number.isdigit() or int(number) < 1:
-            raise UserMistake(f"STARLOOP_FAULT={_ASKED} does not fit; write {point}:1 to die there the first time")
+            raise UserMistake(f"STARLOOP_FAULT={_asked} does not fit; write {point}:1 to die there the first time")
 
 
 def _arrive(point: str) -> None:
     with _lock:
         _counts[point] += 1
-        if _TRACE:
-            _say(_TRACE, f"{point} {os.getpid()}\n")
-        if f"{point}:{_counts[point]}" == _ASKED:
-            if _TRACE:
-                _say(_TRACE, f"{point} {os.getpid()} killed\n")
-            os.write(2, f"killed itself at {_ASKED}, as STARLOOP_FAULT asked\n".encode())
+        if _trace:
+            _say(_trace, f"{point} {os.getpid()}\n")
+        if f"{point}:{_counts[point]}" == _asked:
+            if _trace:
+                _say(_trace, f"{point} {os.getpid()} killed\n")
+            os.write(2, f"killed itself at {_asked}, as STARLOOP_FAULT asked\n".encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
 

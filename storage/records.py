@@ -82,7 +82,7 @@ class Attempt:
     """One generation, kept whether it was right, wrong or failed.
 
     `finish_reason`: stop, length, or failed (`text` then holds what came, `error` why). `tokens` and
-    `prompt_tokens` count model tokens; `logprob` is the sum over generated tokens in nats at the sampling temperature
+    `prompt_tokens` count model tokens (None where a server did not tell); `logprob` is the sum over generated tokens in nats at the sampling temperature
     (None where an engine does not tell it). `sampling` is canonical JSON.
     """
 
@@ -98,8 +98,8 @@ class Attempt:
     seed: int
     text: str
     finish_reason: str
-    prompt_tokens: int
-    tokens: int
+    prompt_tokens: int | None
+    tokens: int | None
     logprob: float | None = None
     error: str | None = None
 

@@ -17,8 +17,8 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,7 @@ from storage.lineage import Lineage, stored_attempts
 from storage.records import Attempt, Problem, Prompt
 from storage.tombstones import REQUEST, WHY, Tombstones
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
+from tasks.engines.registry import prices
 from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
 from tasks.sitting import done_with, found_already, startup_took
@@ -51,11 +52,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Who writes: an engine ref with the checkpoint it must have loaded."""
+    """Who writes: an engine ref with the checkpoint it must have loaded, by the digest of its weights (None: whatever it has)."""
 
     engine: str
     checkpoint_id: str
-    weights_digest: str
+    weights_digest: str | None
 
 
 def generate(
@@ -70,7 +71,12 @@ def generate(
         return []
     with runtime.engines.lease(model.engine, runtime.home.checkpoints / model.checkpoint_id) as (engine, startup_s):
         startup_took(startup_s)
-        if engine.weights_digest != model.weights_digest:
+        if engine.weights_digest is None:
+            runtime.say_once(
+                f"{engine.name} is a server, and nobody can check that it holds the step's checkpoint; "
+                "its texts are recorded as written by that name"
+            )
+        elif engine.weights_digest != model.weights_digest:
             raise EngineFault(
                 f"the engine {engine.name} holds weights {engine.weights_digest}, the step's checkpoint has "
                 f"{model.weights_digest}; its folder was changed, restore it or start again from its parent"
@@ -92,8 +98,8 @@ def generate(
         done |= barred
         missing = [request for request in requests if request.request_id not in done]
         if missing:
-            with journal:
-                for count, response in enumerate(engine.generate(missing, sampling), start=1):
+            with journal, _all_of(engine.generate(missing, sampling)) as responses:
+                for count, response in enumerate(responses, start=1):
                     if runtime.tombstones.bar_text(problems[response.request_id], response.text):
                         done[response.request_id] = _forgotten(response.request_id)
                         continue
@@ -151,6 +157,32 @@ def attempt_of(one: Asked, response: Response, model: Model, writer: str, sampli
         logprob=response.logprob,
         error=response.error,
     )
+
+
+def spent(attempts: Sequence[Attempt], engine: str) -> dict[str, object]:
+    """A cell's facts: its tokens and characters, how many texts nobody counted (if any), and what it cost where that is known."""
+    uncounted = sum(one.tokens is None or one.prompt_tokens is None for one in attempts)
+    prompt_tokens, tokens = (sum(getattr(one, name) or 0 for one in attempts) for name in ("prompt_tokens", "tokens"))
+    facts: dict[str, object] = {
+        "tokens": tokens,
+        "prompt_tokens": prompt_tokens,
+        "characters": sum(len(one.text) for one in attempts),
+    }
+    if uncounted:
+        facts["uncounted"] = uncounted
+    if price := prices(engine):
+        facts["cost"] = price.cost(prompt_tokens, tokens)
+    return facts
+
+
+@contextmanager
+def _all_of(responses: Iterator[Response]) -> Iterator[Iterator[Response]]:
+    """The responses; left early, nothing more is asked of the engine."""
+    try:
+        yield responses
+    finally:
+        if isinstance(responses, Generator):
+            responses.close()
 
 
 def _barred(problems: Mapping[str, Problem], tombstones: Tombstones) -> dict[str, Response]:

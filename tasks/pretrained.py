@@ -25,7 +25,7 @@ from storage.weights import weights_digest
 from tasks.caching import cached_task
 from tasks.checkpoints import keep, names_in
 from tasks.dequantised import ENDING, dequantise, readers
-from tasks.engines.transformers import ADAPTER, folder_of
+from tasks.engines.folders import ADAPTER, folder_of
 from tasks.runtime import Runtime
 
 TAKEN = frozenset({".json", ".jinja", ".model", ".safetensors", ".tiktoken", ".txt"})

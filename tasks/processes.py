@@ -5,7 +5,8 @@
         with processes.engine("transformers", folder, log=home.logs / "engine.log") as engine:
             for response in engine.generate(requests, sampling): ...
 
-Usable from several threads. One zygote (see `tasks.zygote`) forks every child, so that none pays for the imports.
+Usable from several threads. One zygote (see `tasks.zygote`; with STARLOOP_WARM one that is lent, see
+`tasks.warm`) forks every child, so that none pays for the imports.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,13 +27,14 @@ from typing import Any, Self
 
 import storage.errors
 from storage.errors import EngineFault, StarloopError, TrainingFault
+from tasks.engine_process import EngineProcess
 from tasks.engines import worker
-from tasks.engines.protocol import Request, Response, Sampling
+from tasks.warm import borrow
 
 _LOG_LINES = 5
 """How much of a dead child's log its error quotes."""
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # A thread made while importing would keep the zygote from forking; children ask for their own.
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
@@ -72,6 +74,7 @@ class Processes:
         self._lock = threading.Lock()
         self._zygote: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
+        self._listener: threading.Thread | None = None
         self._children: dict[int, _Child] = {}
         self._numbers = 0
 
@@ -136,7 +139,7 @@ class Processes:
                 self.kill(number)
             self.forget(number)
 
-    def engine(self, ref: str, model: Path | str, *, threads: int = 1, log: Path | None = None) -> "EngineProcess":
+    def engine(self, ref: str, model: Path | str, *, threads: int = 1, log: Path | None = None) -> EngineProcess:
         """An engine with the model loaded, in a process of its own; returns when it can generate."""
         log = log or self.logs / f"engine-{os.getpid()}.log"
         asked = time.perf_counter()
@@ -152,12 +155,16 @@ class Processes:
     def close(self) -> None:
         """Ends the zygote and all children."""
         with self._lock:
-            zygote, channel = self._zygote, self._channel
-            self._zygote = self._channel = None
-        if zygote is None or channel is None:
+            zygote, channel, listener = self._zygote, self._channel, self._listener
+            self._zygote = self._channel = self._listener = None
+        if channel is None or listener is None:
             return
         with contextlib.suppress(OSError):
-            channel.shutdown(socket.SHUT_RDWR)
+            channel.shutdown(socket.SHUT_WR)
+        if zygote is None:
+            listener.join(timeout=3)
+            channel.close()
+            return
         try:
             zygote.wait(timeout=3)
         except subprocess.TimeoutExpired:  # still importing, and deaf
@@ -166,23 +173,38 @@ class Processes:
         channel.close()
 
     def _ensure(self) -> None:
-        if self._zygote is not None and self._zygote.poll() is None:
+        if self._channel is not None and (self._zygote is None or self._zygote.poll() is None):
             return
-        if self._channel is not None:
-            self._channel.close()
-        ours, theirs = socket.socketpair()
+        self._let_go()
         self.logs.mkdir(parents=True, exist_ok=True)
         root = str(Path(__file__).resolve().parent.parent)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = _ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        with (self.logs / "zygote.log").open("ab") as log, theirs:
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tasks.zygote", *self.preload],
-                stdin=theirs.fileno(), stdout=log, stderr=log, start_new_session=True, env=environment,
-            )  # fmt: skip
-        self._channel = ours
+        environment = ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        with (self.logs / "zygote.log").open("ab") as log:
+            channel = borrow(environment, log.fileno()) if self.preload else None
+            if channel is None:
+                channel, theirs = socket.socketpair()
+                with theirs:
+                    self._zygote = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "tasks.zygote", *self.preload],
+                        stdin=theirs.fileno(), stdout=log, stderr=log, start_new_session=True, env=environment,
+                    )  # fmt: skip
+        self._channel = channel
         self._children = {}
-        threading.Thread(target=self._listen, args=(ours, self._children), name="zygote", daemon=True).start()
+        self._listener = threading.Thread(
+            target=self._listen, args=(channel, self._children), name="zygote", daemon=True
+        )
+        self._listener.start()
+
+    def _let_go(self) -> None:
+        """Of a zygote that is gone, or does not answer."""
+        if self._zygote is not None:
+            self._zygote.kill()
+            self._zygote.wait()
+            self._zygote = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def _listen(self, channel: socket.socket, children: dict[int, _Child]) -> None:
         """Takes in what the zygote says, until it has nothing more to say; then all its children are gone too."""
@@ -225,9 +247,7 @@ class Processes:
             try:
                 self._send(request, theirs.fileno())
             except OSError:  # the zygote has just died; a new one can do it
-                if self._zygote is not None:
-                    self._zygote.kill()
-                    self._zygote.wait()
+                self._let_go()
                 self._ensure()
                 self._children[number] = _Child()
                 self._send(request, theirs.fileno())
@@ -271,95 +291,6 @@ class Processes:
             if status == -signal.SIGKILL:
                 how += " (out of memory, if nobody did it)"
         return fault(f"the process of {what} {how}; the end of {log}:{_tail(log)}")
-
-
-class EngineProcess:
-    """An engine in another process. `startup_s` is what passed from asking for it until it could generate.
-
-    One conversation at a time: `generate` must be exhausted or closed before the next call.
-    """
-
-    def __init__(
-        self, processes: Processes, number: int, connection: Connection, log: Path, asked: float, opening: worker.Open
-    ) -> None:
-        self._processes = processes
-        self._number = number
-        self._connection = connection
-        self._log = log
-        self._open = True
-        try:
-            self._send(opening)
-            opened = self._receive()
-            if not isinstance(opened, worker.Opened):
-                raise EngineFault(f"the engine's process answered {opened!r} when asked to open {opening.ref}")
-        except BaseException:
-            self.close()
-            raise
-        self.name = opened.name
-        self.weights_digest = opened.weights_digest
-        self.batched = opened.batched
-        self.startup_s = time.perf_counter() - asked
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[Response]:
-        """One response for every request, in the order they finish; an EngineFault if the process dies on the way."""
-        self._send(worker.Generate(list(requests), sampling))
-        done = False
-        try:
-            while not done:
-                match self._receive():
-                    case worker.Batch(responses):
-                        yield from responses
-                    case worker.Done():
-                        done = True
-                    case other:
-                        raise EngineFault(f"the engine's process answered {other!r} when asked to generate")
-        finally:
-            if not done:  # left early: what is still under way would be taken for the next answer
-                self.close()
-
-    def close(self) -> None:
-        """Ends the process; its memory is given back."""
-        if self._open:
-            self._open = False
-            self._connection.close()
-            self._processes.kill(self._number)
-            self._processes.forget(self._number)
-
-    def _send(self, message: worker.Open | worker.Generate) -> None:
-        if not self._open:
-            raise EngineFault("the engine's process has been closed")
-        try:
-            self._connection.send(message)
-        except OSError:
-            raise self._dead() from None
-
-    def _receive(self) -> object:
-        """The next answer. A fault that the worker tells about is raised."""
-        while True:
-            try:
-                message = self._connection.recv()
-            except (EOFError, OSError):
-                raise self._dead() from None
-            match message:
-                case {"began": _}:
-                    continue
-                case worker.Fault():
-                    raise message.error()
-                case _:
-                    return message
-
-    def _dead(self) -> StarloopError:
-        error = self._processes.death(self._number, "the engine", self._log, EngineFault)
-        self.close()
-        return error
 
 
 def _fault(message: Mapping[str, str]) -> StarloopError:

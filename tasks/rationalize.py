@@ -7,7 +7,7 @@ from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Derivation, Problem, Verdict
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
-from tasks.generation import Asked, Model, generate, seal
+from tasks.generation import Asked, Model, generate, seal, spent
 from tasks.ingredients import chat_code, engine_code, hinted_text
 from tasks.prompts.chat import Chat, prompt_of
 from tasks.runtime import Runtime
@@ -54,7 +54,7 @@ def rationalize(
             "derivations": runtime.shards.write("derivation", derivations),
         },
         Accounting(asked=len(asked), ok=len(hinted) - failed, failed=failed),
-        {"tokens": sum(a.tokens for a in hinted), "characters": sum(len(a.text) for a in hinted)},
+        spent(hinted, engine),
     )
     seal(hinted, runtime)
     return output

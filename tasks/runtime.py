@@ -51,8 +51,15 @@ class Runtime:
         self.judging = Means(VerifierPool(processes.logs), self.engines)
         self.progress: Progress = progress or Silent()
         self.cancelled = threading.Event()
+        self._said: set[str] = set()
         self.leftovers: dict[str, list[Path]] = {}
         """By task run: what its work needed and its result does not. Removed once the result is on the disk."""
+
+    def say_once(self, text: str) -> None:
+        """Say this, if the run has not said it yet."""
+        if text not in self._said:
+            self._said.add(text)
+            self.progress.said(text)
 
     def check_cancelled(self) -> None:
         """Raises Cancelled once the run was told to stop; tasks call it between cells and batches."""
@@ -63,10 +70,10 @@ class Runtime:
         """Stop every task at its next look, and every child process now."""
         self.cancelled.set()
         self.judging.workers.cancel()
-        self.engines.close()
+        self.engines.end()
         self.processes.cancel()
 
     def close(self) -> None:
-        """End what the tasks may have left: idle engines, and the processes that verify."""
-        self.engines.close()
+        """End what the tasks may have left: idle engines, lines to servers, and the processes that verify."""
+        self.engines.end()
         self.judging.workers.close()

@@ -4,7 +4,7 @@ from storage.manifest import Accounting, Manifest, Output
 from storage.records import Problem, Prompt
 from tasks.caching import cached_task
 from tasks.engines.protocol import FAILED, Sampling
-from tasks.generation import Asked, Model, generate, seal
+from tasks.generation import Asked, Model, generate, seal, spent
 from tasks.ingredients import chat_code, direct_text, engine_code
 from tasks.prompts.chat import Chat, prompt_of
 from tasks.runtime import Runtime
@@ -39,7 +39,7 @@ def sample(
             "prompts": runtime.shards.write("prompt", unique_prompts(asked)),
         },
         Accounting(asked=len(asked), ok=len(attempts) - failed, failed=failed),
-        {"tokens": sum(a.tokens for a in attempts), "characters": sum(len(a.text) for a in attempts)},
+        spent(attempts, engine),
     )
     seal(attempts, runtime)
     return output

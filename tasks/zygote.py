@@ -69,7 +69,9 @@ class Zygote:
         self.selector.register(self.woken, selectors.EVENT_READ)
         try:
             for stage in self.stages:
-                self._preload(stage, PRELOAD[stage])
+                seconds = import_ahead(stage)
+                self.ready.add(stage)
+                self._tell(ready=stage, seconds=seconds)
                 self._turn(timeout=0)
             while True:
                 self._turn(timeout=None)
@@ -77,19 +79,6 @@ class Zygote:
             pass
         finally:
             self._kill_all()
-
-    def _preload(self, stage: str, modules: tuple[str, ...]) -> None:
-        began = time.perf_counter()
-        with _ends_with_parent():
-            for name in modules:
-                module, _, function = name.partition(":")
-                # A library that is broken or absent is reported by the child that needs it.
-                with contextlib.suppress(ImportError):
-                    imported = importlib.import_module(module)
-                    if function:
-                        getattr(imported, function)()
-        self.ready.add(stage)
-        self._tell(ready=stage, seconds=time.perf_counter() - began)
 
     def _turn(self, timeout: float | None) -> None:
         """Reads what has come, starts what can be started, reports what has ended."""
@@ -179,6 +168,20 @@ class Zygote:
 
     def _tell(self, **message: Any) -> None:
         self.channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def import_ahead(stage: str) -> float:
+    """Imports what a stage needs; the seconds that took."""
+    began = time.perf_counter()
+    with _ends_with_parent():
+        for name in PRELOAD[stage]:
+            module, _, function = name.partition(":")
+            # A library that is broken or absent is reported by the child that needs it.
+            with contextlib.suppress(ImportError):
+                imported = importlib.import_module(module)
+                if function:
+                    getattr(imported, function)()
+    return time.perf_counter() - began
 
 
 def _child(request: dict[str, Any], descriptor: int, parent: int | None) -> NoReturn:

@@ -6,11 +6,14 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from tasks.processes import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 Made = TypeVar("Made")
@@ -31,7 +34,25 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made
 
 
 @pytest.fixture(scope="session")
-def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a process that has imported torch, TRL and MLflow once, for all the runs of this session."""
+    folder = tmp_path_factory.mktemp("warm")
+    address = folder / "socket"
+    with (folder / "log").open("wb") as log:
+        lender = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tasks.warm", str(address)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT | os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    while not address.exists():
+        assert lender.poll() is None, (folder / "log").read_text()
+        time.sleep(0.1)
+    yield str(address)
+    lender.kill()
+    lender.wait()
+
+
+@pytest.fixture(scope="session")
+def starloop(prefect_server: str, warm: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command in a process of its own, against the session's server."""
 
     def call(*arguments: str, home: Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,10 +60,11 @@ def starloop(prefect_server: str) -> Callable[..., subprocess.CompletedProcess[s
         settings = os.environ | {
             "STARLOOP_HOME": str(home),
             "PREFECT_API_URL": prefect_server,
+            "STARLOOP_WARM": warm,
             "COLUMNS": "100",
             **environment,
         }
-        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd, timeout=280, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd, timeout=600, check=False)
 
     return call
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.errors import UserMistake
 from storage.home import Home
 
@@ -96,7 +96,11 @@ def means(ref: str) -> "Iterator[tuple[Means, bool]]":
             yield Means(workers), True
             return
         with Processes(Path(folder), preload=("engine",)) as processes:
-            yield Means(workers, EnginePool(processes, 1, 1)), False
+            engines = EnginePool(processes, 1, 1)
+            try:
+                yield Means(workers, engines), False
+            finally:
+                engines.end()
 
 
 def labelled(home: Path) -> "list[Case]":

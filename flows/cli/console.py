@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import IterationDone, StepDone
+from storage.identity import show
 
 LINE_EVERY_S = 10.0
 """Without a terminal, how often a step under way says how far it is."""
@@ -110,7 +111,7 @@ def run_table(status: Mapping[str, Any]) -> Table:
     trained on; orig: share of original data; run/hit: tasks run, and tasks found cached.
     """
     undecided = any(one["undecided"] for one in status["iterations"])
-    table = Table(title=f"{status['method']} {status['name']}", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD,
+    table = Table(title=f"{status['method']} {status['name']}  {show('run', status['run_id'])[:12]}", title_style="bold", title_justify="left", box=box.SIMPLE_HEAD,
                   padding=0, pad_edge=False)  # fmt: skip
     names = ["", "dev %", "95 %", "tried", "kept", "hinted", *(["undec."] if undecided else []), "rows", "orig%", "checkpoint",
              "run/hit", "sec"]  # fmt: skip

@@ -38,13 +38,15 @@ class Finding:
     fault: str = ""
 
 
-def doctor(*, preset: str = "addition-quick", home: Path | None = None) -> None:
+def doctor(*, preset: str = "addition-quick", engine: str | None = None, home: Path | None = None) -> None:
     """Look at Python, packages, cores, home, disk and servers; exits 1 if something keeps a loop from running.
 
     Parameters
     ----------
     preset
         The run whose disk use is estimated.
+    engine
+        An engine to look at as well: whether its options fit, and whether its server answers.
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
@@ -52,7 +54,7 @@ def doctor(*, preset: str = "addition-quick", home: Path | None = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    found = [*environment(), *folder(home, preset), *servers()]
+    found = [*environment(), *folder(home, preset), *servers(), *([writes(engine)] if engine else [])]
     table = Table("what", "found", "to do", show_lines=False)
     for one in found:
         table.add_row(one.what, one.found, Text(one.fault or "—", style="red" if one.fault else "green"))
@@ -129,3 +131,19 @@ def servers() -> list[Finding]:
         )
     tracking = os.environ.get("MLFLOW_TRACKING_URI")
     return [prefect, Finding("MLflow", tracking or "a database in the home (mlflow.db)")]
+
+
+def writes(ref: str) -> Finding:
+    """Whether an engine could be used: its options, what it needs, and of a served one the server. No model is loaded."""
+    from storage.errors import StarloopError
+    from tasks.engines.registry import check_options, is_served, open_engine
+
+    try:
+        check_options(ref)
+        if not is_served(ref):
+            return Finding("engine", f"{ref} (its model is loaded when it is used)")
+        engine = open_engine(ref, Path("MODEL"))
+        engine.close()
+    except StarloopError as fault:
+        return Finding("engine", ref, str(fault))
+    return Finding("engine", f"{engine.name}: it answers")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import show

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import show

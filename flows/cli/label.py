@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.home import Home
 
 if TYPE_CHECKING:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from flows.cli.answer import print_answer, readable, shown
 from storage.answers import Ancestor, ExampleLineage
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage
-from storage.query import ROW_LIMIT, TIME_LIMIT_S, Answer
-
-CUT = 200
-"""Longest text in a tree, in characters."""
+from storage.query import ROW_LIMIT, TIME_LIMIT_S
 
 RELATIONS = {
     "base": "trained from",
@@ -57,7 +55,7 @@ def sql(
         writer.writerow(answer.columns)
         writer.writerows([["" if value is None else readable(value) for value in row] for row in answer.rows])
     else:
-        print_table(answer)
+        print_answer(answer)
     if answer.more:
         sys.stderr.write(f"starloop: only the first {len(answer.rows)} rows are shown; --limit 0 shows all\n")
 
@@ -171,33 +169,3 @@ def describe(branch: Any, ancestor: Ancestor, known: dict[str, Ancestor], seen: 
             describe(below, known[parent_id], known, seen)
         elif parent_id in seen:
             below.add(Text("shown above", style="dim"))
-
-
-def shown(text: str | None) -> str:
-    """Model text for a terminal: control characters made visible, long text cut with its length said."""
-    if text is None:
-        return "—"
-    visible = "".join(c if c.isprintable() else "⏎" if c == "\n" else f"\\x{ord(c):02x}" for c in text[: CUT + 1])
-    return visible if len(text) <= CUT else f"{visible[:CUT]}… ({len(text):,} characters)"
-
-
-def readable(value: Any) -> Any:
-    """A value as people read it: ids as 32 hex digits."""
-    return value.hex if isinstance(value, UUID) else value
-
-
-def print_table(answer: Answer) -> None:
-    """A result in the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in answer.columns:
-        table.add_column(Text(column))
-    for row in answer.rows:
-        cells = [readable(value) for value in row]
-        table.add_row(
-            *[Text(shown(cell if isinstance(cell, str) else None if cell is None else str(cell))) for cell in cells]
-        )
-    Console().print(table)

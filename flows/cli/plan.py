@@ -35,7 +35,7 @@ def plan(
     iterations
         How many iterations.
     price
-        What a million generated tokens cost, for a paid engine.
+        What a million generated tokens cost, for a paid engine whose ref does not say it.
     json_
         As JSON, for scripts.
     home
@@ -110,6 +110,10 @@ def in_all(plan: "Plan", price: float | None) -> str:
     )
     tokens = f"{amount(total.tokens)} tokens" if total.tokens else "tokens unknown"
     cost = ""
+    if total.cost is None:
+        cost = ", cost unknown: tokens were not counted in this home"
+    elif total.cost.high:
+        cost = f", at a cost of {total.cost.low:.2f}–{total.cost.high:.2f}"
     if price is not None and total.tokens:
         cost = f", {total.tokens.low * price / 1e6:.2f}–{total.tokens.high * price / 1e6:.2f} at {price:g} a million tokens"
     return f"{cells}; {amount(total.attempts) or '0'} attempts, {tokens}, {seconds}{cost}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from flows.cli.settings import Assignments, Preset, parse
 from storage.home import Home
 from storage.records import Attempt, Problem
@@ -173,7 +173,7 @@ def training_row(
 
     from storage.errors import TrainingFault
     from storage.records import Example
-    from tasks.engines.transformers import base_of
+    from tasks.engines.folders import base_of
     from tasks.training.preflight import tokenise
     from tasks.training.rows import Row
 

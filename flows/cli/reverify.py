@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.lineage import shown
+from flows.cli.answer import shown
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage

@@ -79,6 +79,7 @@ def listed(run: Run, home: Home) -> dict[str, Any]:
         "final_test": run.facts.get("final_test"),
         "wall_s": run.facts.get("wall_s"),
         "tokens": run.facts.get("tokens"),
+        **({"cost": run.facts["cost"]} if "cost" in run.facts else {}),
         "why": run.facts.get("why") or None,
         "parent_run_id": run.parent_run_id,
     }
@@ -115,19 +116,25 @@ def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None
 
 def print_list(runs: list[dict[str, Any]]) -> None:
     """All runs, the latest first."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from flows.cli.console import percent
 
     if not runs:
         Console().print("no runs yet; start one with: starloop run star --preset addition-quick")
         return
-    table = Table("run", "name", "method", "preset", "state", "base", "final", "started")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("run", "started", "state", "base", "final", "method"):
+        table.add_column(column, no_wrap=True, justify="right" if column in {"base", "final"} else "left")
+    table.add_column("name", overflow="fold")
     for one in runs:
+        preset = "" if one["preset"] in (None, one["name"]) else f" ({one['preset']})"
         table.add_row(
-            show("run", one["run_id"])[:12], one["name"], one["method"], one["preset"] or "", one["state"],
-            percent(one["base_accuracy"]), percent(one["final_accuracy"]), one["started_at"][:16].replace("T", " "),
+            show("run", one["run_id"])[:12], one["started_at"][5:16].replace("T", " "), one["state"],
+            percent(one["base_accuracy"]), percent(one["final_accuracy"]), one["method"], Text(f"{one['name']}{preset}"),
         )  # fmt: skip
     Console().print(table)
 

@@ -8,6 +8,7 @@ def batches(lengths: Sequence[int], room: int, most_rows: int, most_tokens: int)
 
     A group has at most `most_rows` rows and `most_tokens` tokens, prompts and the `room` for what is written together (but
     always one row). It ends where the length changes once it is a quarter full: prompts of equal length then need no padding.
+    Prompts of equal length stay in their order, so that those that are the same and come together stay together.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     groups: list[list[int]] = []

@@ -4,8 +4,9 @@
 prompt, its key and the sampling alone, as far as float32 goes: a batch of another shape rounds differently, and in
 about one text of ten thousand a token lies so near the edge of its interval that this shows.
 
-Rows of equal length need no padding and get none; others are padded on the left, with a mask. A finished row leaves the
-batch and the cache at once.
+Rows of equal length need no padding and get none; others are padded on the left, with a mask. Rows with the same prompt
+share its first forward pass, and what all prompts begin with can be given as a prefix that is computed already. A
+finished row leaves the batch and the cache at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engines.caches import drop_rows, new_cache
+from tasks.engines.caches import drop_rows, new_cache, spread_rows
 from tasks.engines.drawing import draw
+from tasks.engines.prefixes import Prefix
 from tasks.engines.protocol import LENGTH, STOP, Sampling
 from tasks.engines.uniforms import uniforms
 
@@ -66,7 +68,7 @@ class StopStrings:
 class Decoding:
     """One batch on its way. `step` writes one token a row and gives back the rows that it finished.
 
-    `ends` are the token ids that end a text.
+    `ends` are the token ids that end a text. A `prefix` is what every prompt of the batch begins with, and goes on after.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Decoding:
         ends: Sequence[int],
         padding: int,
         stops: "StopStrings | None" = None,
+        prefix: Prefix | None = None,
     ) -> None:
         import torch
 
@@ -95,23 +98,34 @@ class Decoding:
         self._rows = torch.arange(len(batch), device=device)
         self._uniforms: Tensor | None = None
         self._steps = 0
-        self._cache = new_cache(model.config, max(len(row.prompt) for row in batch) + longest_room)
-        self._open(batch, padding, longest_room, device)
+        self._prefix = prefix
+        before = 0 if prefix is None else len(prefix)
+        different = dict.fromkeys(tuple(row.prompt[before:]) for row in batch)
+        places = {prompt: place for place, prompt in enumerate(different)}
+        self._owners: Tensor | None = None
+        """Which prompt a row continues, until every row has its own place in the cache."""
+        if len(different) < len(batch):
+            self._owners = torch.tensor([places[tuple(row.prompt[before:])] for row in batch], device=device)
+        self._cache = new_cache(model.config, max(map(len, different)) + longest_room, prefix)
+        self._open(list(different), before, padding, longest_room, device)
 
-    def _open(self, batch: Sequence[Writing], padding: int, longest_room: int, device: Any) -> None:
+    def _open(
+        self, prompts: Sequence[Sequence[int]], before: int, padding: int, longest_room: int, device: Any
+    ) -> None:
         torch = self._torch
-        lengths = [len(row.prompt) for row in batch]
-        self._seen = max(lengths)
+        lengths = [len(prompt) for prompt in prompts]
+        longest = max(lengths)
+        self._seen = before + longest
         self._tokens = torch.tensor(
-            [[padding] * (self._seen - len(row.prompt)) + list(row.prompt) for row in batch], device=device
+            [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device
         )
         self._mask: Tensor | None = None
         self._positions: Tensor | None = None
-        if min(lengths) < self._seen:
-            self._mask = torch.ones(len(batch), self._seen + longest_room, dtype=torch.long, device=device)
+        if min(lengths) < longest:
+            self._mask = torch.ones(len(prompts), self._seen + longest_room, dtype=torch.long, device=device)
             for row, length in enumerate(lengths):
-                self._mask[row, : self._seen - length] = 0
-            self._positions = (self._mask[:, : self._seen].cumsum(-1) - 1).clamp(min=0)
+                self._mask[row, before : self._seen - length] = 0
+            self._positions = (self._mask[:, : self._seen].cumsum(-1) - 1).clamp(min=0)[:, before:]
 
     @property
     def rows(self) -> int:
@@ -121,7 +135,10 @@ class Decoding:
     def step(self) -> list[Written]:
         """One forward pass, one token for every row; the rows that are finished by it."""
         with self._torch.inference_mode():
-            tokens, logprobs = draw(self._forward(), self._next_uniforms(), self._sampling)
+            logits = self._forward()
+            if self._owners is not None:
+                logits = self._spread(logits, self._owners)
+            tokens, logprobs = draw(logits, self._next_uniforms(), self._sampling)
             self._written[self._rows, self._steps] = tokens
             self._logprobs[self._rows] += logprobs
             self._steps += 1
@@ -141,9 +158,23 @@ class Decoding:
             more["attention_mask"] = self._mask[:, : self._seen]
             if "position_ids" in self._takes:
                 more["position_ids"] = self._positions
+        if self._prefix is not None and self._prefix.apart:
+            more["prefix"] = self._prefix
         self._seen += 1
         output = self._model(input_ids=self._tokens, past_key_values=self._cache, use_cache=True, **more)
+        if self._prefix is not None:
+            self._prefix.check_seen()
         return output.logits[:, -1]
+
+    def _spread(self, logits: "Tensor", owners: "Tensor") -> "Tensor":
+        """From a row a prompt to a row a text."""
+        spread_rows(self._cache, owners)
+        if self._mask is not None:
+            self._mask = self._mask[owners]
+        if self._positions is not None:
+            self._positions = self._positions[owners]
+        self._owners = None
+        return logits[owners]
 
     def _next_uniforms(self) -> "Tensor | None":
         if self._sampling.temperature == 0:

@@ -67,12 +67,18 @@ class Request:
     request_id: str
     prompt: str
 
+    @property
+    def seed(self) -> int:
+        """31 bits of its id, for engines that draw by themselves: as many as each of them takes."""
+        return int(self.request_id[:8], 16) & 0x7FFFFFFF
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """One finished request. `text` holds neither the prompt nor the end-of-text token or stop string.
 
-    `tokens` counts what was generated, the end-of-text token included; `logprob` is the sum of those tokens' log
+    `tokens` counts what was generated, the end-of-text token included, and `prompt_tokens` what was read (None: a server did
+    not tell; nothing is estimated); `logprob` is the sum of those tokens' log
     probabilities in nats under the distribution they were drawn from before top-k and top-p (None: not told). `final`
     says of a failure that asking again cannot change it: a prompt that is too long, or not in the vocabulary.
     """
@@ -80,8 +86,8 @@ class Response:
     request_id: str
     text: str
     finish_reason: str
-    prompt_tokens: int
-    tokens: int
+    prompt_tokens: int | None
+    tokens: int | None
     logprob: float | None = None
     error: str | None = None
     final: bool = False
@@ -90,6 +96,18 @@ class Response:
     def decided(self) -> bool:
         """Whether this is the request's last word, without counting how often it was asked."""
         return self.finish_reason != FAILED or self.final
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a million tokens cost, in whatever currency they were given in."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: float, tokens: float) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.prompt + tokens * self.completion) / 1e6
 
 
 class Engine(Protocol):
@@ -101,8 +119,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def weights_digest(self) -> str:
-        """`storage.weights.weights_digest` of the weights that were loaded; 32 hex digits."""
+    def weights_digest(self) -> str | None:
+        """`storage.weights.weights_digest` of the weights that were loaded; 32 hex digits. None: a server cannot show them."""
         ...
 
     @property

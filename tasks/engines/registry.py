@@ -8,13 +8,29 @@ from importlib import import_module
 from pathlib import Path
 
 from storage.errors import UserMistake
-from tasks.engines.protocol import Engine
+from tasks.engines.protocol import Engine, Prices
 
 ENGINES = {
+    "openai": "tasks.engines.openai",
     "scripted": "tasks.engines.scripted",
     "transformers": "tasks.engines.transformers",
+    "vllm": "tasks.engines.vllm",
 }
 """Engine name to the module whose `open_engine(model, options)` opens it, and whose `check_options(options)` only looks."""
+
+DECIDES = {"openai": "tasks.engines.exchange", "vllm": "tasks.engines.vllm_requests"}
+"""Where only a part of an engine decides what is written: a text that was paid for outlives the code that waited for it."""
+
+SERVED = frozenset({"openai"})
+"""Engines that ask a server: they need no process of their own, and hold no weights."""
+
+
+class EngineRef(str):
+    """A ref as an argument of a task: what counts of it is what decides a text, not prices or how many requests go at a time."""
+
+    def canonical(self) -> str:
+        """What enters keys."""
+        return deciding(self)
 
 
 def module_of(ref: str) -> str:
@@ -26,8 +42,10 @@ def module_of(ref: str) -> str:
 
 
 def modules_of(ref: str) -> tuple[str, ...]:
-    """The modules whose code decides what an engine writes: its own, and that of the function a script names."""
+    """The modules whose code decides what an engine writes: its own or the part that does, and that of the function a script names."""
     module, options = module_of(ref), ref.partition(":")[2]
+    if part := DECIDES.get(ref.partition(":")[0]):
+        return (part,)
     scripted = module == ENGINES["scripted"] and options and not options.endswith(".json")
     return (module, options.partition(":")[0]) if scripted else (module,)
 
@@ -37,12 +55,27 @@ def open_engine(ref: str, model: Path | str | None = None) -> Engine:
     return import_module(module_of(ref)).open_engine(model, ref.partition(":")[2])
 
 
-def takes_messages(ref: str) -> bool:
-    """Whether the engine is given a user's message and renders the model's chat template itself; else it is given the prompt."""
-    found = getattr(import_module(module_of(ref)), "takes_messages", None)
-    return found is not None and found(ref.partition(":")[2])
-
-
 def check_options(ref: str) -> None:
     """Raises UserMistake for options that the engine would refuse when it is opened; loads no model."""
     import_module(module_of(ref)).check_options(ref.partition(":")[2])
+
+
+def is_served(ref: str) -> bool:
+    """Whether the engine asks a server."""
+    return ref.partition(":")[0] in SERVED
+
+
+def deciding(ref: str) -> str:
+    """The ref without the options that change no text."""
+    name, colon, options = ref.partition(":")
+    return f"{name}{colon}{import_module(module_of(ref)).deciding(options)}" if is_served(ref) else str(ref)
+
+
+def prices(ref: str) -> Prices | None:
+    """What the engine's tokens cost; None where nobody said."""
+    return import_module(module_of(ref)).prices(ref.partition(":")[2]) if is_served(ref) else None
+
+
+def takes_messages(ref: str) -> bool:
+    """Whether the engine is given a user's message and renders the model's chat template itself; else it is given the prompt."""
+    return is_served(ref) and import_module(module_of(ref)).takes_messages(ref.partition(":")[2])

@@ -34,7 +34,7 @@ class Open:
 @dataclass(frozen=True, slots=True)
 class Opened:
     name: str
-    weights_digest: str
+    weights_digest: str | None
     batched: bool
 
 
@@ -97,7 +97,9 @@ def serve(connection: "Connection[object, object]") -> None:
                     case Generate():
                         if engine is None:
                             raise EngineFault("no engine is open in this process; send Open first")
-                        for responses in in_batches(engine.generate(asked.requests, asked.sampling)):
+                        # What a server wrote may have been paid for: none of it waits here for the next.
+                        rows = BATCH_ROWS if engine.weights_digest else 1
+                        for responses in in_batches(engine.generate(asked.requests, asked.sampling), rows):
                             connection.send(Batch(responses))
                         connection.send(Done())
                     case Close():
@@ -117,14 +119,14 @@ def serve(connection: "Connection[object, object]") -> None:
             engine.close()
 
 
-def in_batches(responses: Iterable[Response]) -> Iterator[list[Response]]:
-    """The responses in order, gathered so that neither each one nor only the last one is sent."""
+def in_batches(responses: Iterable[Response], rows: int = BATCH_ROWS) -> Iterator[list[Response]]:
+    """The responses in order, gathered so that neither each one nor only the last one is sent; `rows` at most."""
     batch: list[Response] = []
     sent = time.monotonic()
     for response in responses:
         batch.append(response)
         reached("engine-response")
-        if len(batch) >= BATCH_ROWS or time.monotonic() - sent >= BATCH_SECONDS:
+        if len(batch) >= rows or time.monotonic() - sent >= BATCH_SECONDS:
             yield batch
             batch, sent = [], time.monotonic()
     if batch:

@@ -98,7 +98,8 @@ class Trainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if self.model.config.get_text_config().vocab_size > SMALL_VOCABULARY:  # `model` may be wrapped
+        unwrapped: Any = self.model
+        if unwrapped.config.get_text_config().vocab_size > SMALL_VOCABULARY:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs["use_cache"] = False
         return transformers.Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)

@@ -302,7 +302,7 @@ def plainly_unequal(expected: list[Any], found: list[Any]) -> bool:
     if isinstance(other, Relational | UnevaluatedExpr | MatrixBase):
         return False
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
-    point = {symbol: Rational(7 + 4 * place, 5 + place) for place, symbol in enumerate(symbols)}
+    point: Any = {symbol: Rational(7 + 4 * place, 5 + place) for place, symbol in enumerate(symbols)}
     try:
         values = [complex(formula.subs(point).evalf(20)) for formula in (one, other)]
     except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):

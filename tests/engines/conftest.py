@@ -1,4 +1,4 @@
-"""A small random model in a folder, opened once: it ends its texts at odd places, which is what batches must cope with."""
+"""Small random models in folders, opened once: they end their texts at odd places, which is what batches must cope with."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,5 +31,30 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine(model_folder: Path) -> TransformersEngine:
     opened = open_engine("transformers", model_folder)
+    assert isinstance(opened, TransformersEngine)
+    return opened
+
+
+@pytest.fixture(scope="session")
+def grouped_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama whose heads share keys, with room for a long prompt, and widths that four-bit blocks of 64 fit."""
+    import torch
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("grouped")
+    initialise(folder, 3, Architecture(hidden=64, layers=3, heads=4, mlp=128, positions=256))
+    config = AutoConfig.from_pretrained(folder)
+    config.num_key_value_heads = 2
+    torch.manual_seed(7)
+    model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        parameter.data *= 3  # a random model is otherwise so sure of nothing that rounding decides
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grouped(grouped_folder: Path) -> TransformersEngine:
+    opened = open_engine("transformers", grouped_folder)
     assert isinstance(opened, TransformersEngine)
     return opened

@@ -180,6 +180,32 @@ def test_other_architectures_are_decoded_as_generate_does(kind: str):
         assert written[number].tokens == theirs
 
 
+@pytest.mark.parametrize("kind", ["grouped heads", "sliding window", "soft caps", "learned positions"])
+def test_rows_of_one_prompt_share_its_forward_pass_and_nothing_else(kind: str):
+    model = tiny(kind)
+    draw = random.Random(0)
+    prompts = [[draw.randrange(3, 97) for _ in range(4 + number % 9)] for number in range(6)]
+    batch = [Writing(prompts[number % 6], number, 20) for number in range(24)]
+    fed: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, arguments: fed.append(len(arguments["input_ids"])), with_kwargs=True
+    )
+    together, alone = (
+        {
+            row.key: written.tokens
+            for rows in batches
+            for finished in decode(Decoding(model, rows, Sampling(1.0, 20), [1, 5, 9, 13], 0))
+            for written in finished
+            for row in [rows[written.row]]
+        }
+        for batches in ([batch], [[row] for row in batch])
+    )
+    hook.remove()
+    assert fed[0] == 6
+    assert together == alone
+    assert len(set(map(tuple, together.values()))) > 12
+
+
 def test_the_attention_of_ours_agrees_with_sdpa_over_many_lengths(model_folder):
     ours, theirs = open_engine("transformers", model_folder), open_engine("transformers:attention=sdpa", model_folder)
     sampling = Sampling(1.0, 70)

@@ -6,9 +6,10 @@ import pytest
 from storage.errors import EngineFault, UserMistake
 from storage.identity import digest
 from storage.weights import weights_digest
+from tasks.engines.loading import check_loaded
 from tasks.engines.protocol import Request, Sampling
 from tasks.engines.registry import open_engine
-from tasks.engines.transformers import TransformersEngine, _check_loaded
+from tasks.engines.transformers import TransformersEngine
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def test_loaded_weights_that_differ_from_the_file_are_a_fault(model_folder: Path
     with torch.no_grad():
         engine._model.model.layers[1].mlp.up_proj.weight[0, 0] += 1
     with pytest.raises(EngineFault, match="up_proj"):
-        _check_loaded(model_folder, engine._model)
+        check_loaded(model_folder, engine._model)
 
 
 def test_nothing_of_generation_config_applies(model_folder: Path, engine: TransformersEngine, tmp_path: Path):
@@ -53,9 +54,11 @@ def test_nothing_of_generation_config_applies(model_folder: Path, engine: Transf
 @pytest.mark.parametrize(
     ("ref", "says"),
     [
-        ("transformers:presicion=high", "presicion.*attention, device, dtype, rows"),
+        ("transformers:presicion=high", "presicion.*attention, device, dtype, quantization, rows"),
         ("transformers:dtype=int3", "int3.*bfloat16"),
-        ("transformers:device=warp", "warp"),
+        ("transformers:device=warp", "warp.*this machine has: cpu"),
+        ("transformers:device=cuda:99", "cuda:99.*this machine has: cpu"),
+        ("transformers:device=meta", "meta.*this machine has: cpu"),
         ("transformers:rows=many", "many"),
         ("vllmm", "vllmm.*scripted, transformers"),
     ],

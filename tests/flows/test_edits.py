@@ -15,7 +15,7 @@ from storage.home import Home
 from storage.lineage import Lineage
 from tasks.problems.registry import load
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"problems_per_iteration": 75, "cell_rows": 50, "rationalize_iterations": 2, "evaluation.dev_problems": 40,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flows.cli.doctor import fits_prefect, folder
+from flows.cli.doctor import fits_prefect, folder, writes
 from flows.cli.main import call
 from flows.cli.presets import settings_of
 from flows.cli.preview import chosen, verdicts
@@ -13,6 +13,7 @@ from storage.home import Home
 from storage.ledger import Ledger
 from storage.occupancy import at_work
 from storage.records import Attempt, Problem
+from tests.engines.misbehaving_server import MisbehavingServer, says
 from tests.storage.small_loop import tell
 
 
@@ -88,3 +89,13 @@ def test_every_setting_is_listed_under_the_name_that_set_takes(preset):
     given = {one.name: one.value for one in found if one.value is not None}
     assert resolve("star", None, given) == resolve("star", preset, {})
     assert [one.name for one in found if not one.fits] == []
+
+
+def test_the_doctor_says_whether_a_served_engine_answers():
+    with MisbehavingServer(lambda asked: says("4")) as server:
+        ref = f"openai:{server.url}?model=m"
+        assert writes(ref).found == f"openai openai chat m at {server.url}: it answers"
+        assert server.asked == [], "nothing is written for it"
+    assert "nobody answers there" in writes(ref).fault
+    assert "no option 'modell'" in writes(f"{ref}&modell=m").fault
+    assert not writes("transformers:dtype=bfloat16").fault

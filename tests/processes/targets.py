@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from storage.errors import UserMistake
 
@@ -76,3 +77,7 @@ def out_of_ink_at_first(request, _):
     if first and request.prompt.startswith("1+1"):
         raise RuntimeError("out of ink")
     return "the first time" if first else "the second time"
+
+
+def surroundings() -> dict[str, Any]:
+    return {"word": os.environ["STARLOOP_TEST_WORD"], "folder": os.getcwd(), "torch": "torch" in sys.modules}
