@@ -31,7 +31,7 @@ def report(run: str | None = None, /, *, home: Path | None = None, out: Path | N
 
 def latest(lineage: Lineage) -> str:
     """The run that was started last, as a whole: of an arm, its group."""
-    runs = [run for run in lineage.runs() if run.method != "reverify"]
+    runs = [run for run in lineage.runs() if run.method not in {"reverify", "zpd"}]
     if not runs:
         raise UserMistake(f"no runs in {lineage.home.root}; start one with: starloop run star --preset addition-quick")
     return runs[0].parent_run_id or runs[0].run_id
