@@ -18,7 +18,7 @@ test-fast: .venv/installed ## the tests that need no training and no server
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 faults: .venv/installed ## kill a run at every named point and compare what comes of it; writes docs/reliability.md
-	@$(BIN)/python -m pytest tests/faults --every-fault --timeout 900
+	@$(BIN)/python -m pytest tests/faults --every-fault --timeout 900 --numprocesses 2
 
 check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff check .

@@ -74,7 +74,7 @@ class Database:
             finally:
                 connection.execute("use memory")
                 connection.execute("detach ledger")
-        except (duckdb.IOException, duckdb.SerializationException, duckdb.FatalException) as error:
+        except DAMAGED as error:
             self.close()
             raise database_fault(error, file) from error
 
@@ -186,6 +186,10 @@ def views_digest() -> str:
 def log_of(file: Path) -> Path:
     """DuckDB's write-ahead log beside a database file."""
     return file.with_name(f"{file.name}.wal")
+
+
+DAMAGED = (duckdb.IOException, duckdb.SerializationException, duckdb.FatalException)
+"""What DuckDB raises for a file that is not what it was."""
 
 
 def database_fault(error: duckdb.Error, file: Path) -> StorageFault:

@@ -35,7 +35,7 @@ from storage.answers import (
     Use,
     Yield,
 )
-from storage.database import views_digest
+from storage.database import DAMAGED, database_fault, views_digest
 from storage.errors import StarloopError, UserMistake
 from storage.events import Events
 from storage.home import Home
@@ -244,7 +244,10 @@ class Lineage:
 
     def query(self, sql: str, *, limit: int | None = ROW_LIMIT, timeout_s: float = TIME_LIMIT_S) -> Answer:
         """What a person asked in SQL; see `storage.query.ask`."""
-        return ask(self._connection, sql, limit=limit, timeout_s=timeout_s)
+        try:
+            return ask(self._connection, sql, limit=limit, timeout_s=timeout_s)
+        except DAMAGED as error:
+            raise database_fault(error, self.home.lineage_db) from error
 
     def stream(self, query: str, given: list[Any], rows: int) -> Iterator[pa.RecordBatch]:
         """The rows of a query of our own as Arrow batches of at most so many; only one of them is in memory."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from storage.database import check_version, database_fault, new_instance
+from storage.database import DAMAGED, check_version, database_fault, new_instance
 from storage.errors import UserMistake
 from storage.home import Home
 
@@ -37,7 +37,8 @@ def ask(
 ) -> Answer:
     """The answer to one question, at most `limit` rows of it (None: all).
 
-    Raises UserMistake with DuckDB's own message if the SQL is wrong, and if it takes longer than `timeout_s`.
+    Raises UserMistake with DuckDB's own message if the SQL is wrong, and if it takes longer than `timeout_s`. What is wrong with the
+    file is raised as it is.
     """
     _check(connection, sql)
 
@@ -55,6 +56,8 @@ def ask(
             raise UserMistake(
                 f"the query took longer than {timeout_s:g} s and was stopped; narrow it, or allow it more time"
             ) from error
+        except DAMAGED:
+            raise
         except duckdb.Error as error:
             raise UserMistake(str(error)) from error
         finally:

@@ -2,13 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.comparison import ledger_rows, told
-from tests.faults.outcomes import Outcome, write
+from tests.faults.outcomes import Outcome, forget, keep, kept, write
 from tests.faults.sitting import Sitting, Undisturbed
 from tests.faults.trace import Trace
 from tests.small_run import once
@@ -81,17 +81,23 @@ def undisturbed(small_run, sit, tmp_path_factory) -> Undisturbed:
     return once(tmp_path_factory, "undisturbed", make)
 
 
-_outcomes: list[Outcome] = []
-_undisturbed_s: list[float] = []
-
-
 @pytest.fixture
-def outcomes(undisturbed) -> list[Outcome]:
-    """Where a test puts what its disturbance cost."""
-    _undisturbed_s[:] = [undisturbed.sitting.seconds]
-    return _outcomes
+def outcomes(undisturbed, request) -> Iterator[list[Outcome]]:
+    """Where a test puts what its disturbance cost; kept once it has, whichever of the session's processes it runs in."""
+    found: list[Outcome] = []
+    yield found
+    for outcome in found:
+        keep(request.config, request.node.nodeid, outcome, undisturbed.sitting.seconds)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What earlier sessions found counts only for one that goes on where they failed (`--last-failed`)."""
+    if not hasattr(session.config, "workerinput") and not session.config.getoption("lf", default=False):
+        forget(session.config)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if session.config.getoption("--every-fault", default=False) and exitstatus == 0 and _outcomes:
-        write(_outcomes, _undisturbed_s[0])
+    """The page is written when every disturbance of this session went well, with those of an earlier one that was cut short."""
+    worker = hasattr(session.config, "workerinput")
+    if session.config.getoption("--every-fault", default=False) and exitstatus == 0 and not worker:
+        write(*kept(session.config))
