@@ -25,7 +25,7 @@ def write_model(path) -> dict[str, np.ndarray]:
     import gguf
 
     draw = np.random.default_rng(0)
-    words = ["<|endoftext|>", "<|im_end|>", *(gguf_byte(byte) for byte in range(256))]
+    words = ["<|endoftext|>", "<|im_end|>", *(gguf_byte(byte) for byte in range(256)), "\u0120\u0120"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
@@ -39,7 +39,7 @@ def write_model(path) -> dict[str, np.ndarray]:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(words)
     writer.add_token_merges(["\u0120 \u0120"])
-    writer.add_token_types([3, 3, *[1] * 256])
+    writer.add_token_types([3, 3, *[1] * 257])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     writer.add_pad_token_id(1)

@@ -27,6 +27,8 @@ TRAIN_FROM = 1000
 ENDLESS = 2**31
 COUNTS = {"acre": 4_000, "gsm_symbolic": 1_000_000, "list_functions": 1_000_000, "word_ladder": 20_000}
 """Generators that plan all their items ahead: these have an end."""
+UNREPEATABLE = frozenset({"isomorphic_strings", "polynomial_multiplication", "ransom_note"})
+"""Generators that go through sets of words, in an order that every process has for itself: its item 7 is not another's."""
 STRIDE = 1_000_003
 TRIES = 50
 LICENCE = "Apache-2.0"
@@ -126,6 +128,10 @@ def items_of(generator: str, settings: str, count: int) -> Any:
     if generator not in DATASETS:
         near = [name for name in sorted(DATASETS) if generator and generator[:4] in name] or sorted(DATASETS)
         raise UserMistake(f"reasoning-gym has no generator {generator!r}; it has: {', '.join(near)}")
+    if generator in UNREPEATABLE:
+        raise UserMistake(
+            f"reasoning_gym:{generator} makes other problems in every process, so none could be judged again; take another generator"
+        )
     try:
         return reasoning_gym.create_dataset(generator, size=count, seed=SEED, **json.loads(settings))
     except (TypeError, ValueError, AssertionError) as mistake:

@@ -282,7 +282,7 @@ def equal(expected: list[Any], found: list[Any], *, solved: bool = False) -> boo
 
 def plainly_unequal(expected: list[Any], found: list[Any]) -> bool:
     """Whether two formulas differ in value at a point, or one is a number and the other several: no algebra is needed to see that."""
-    from sympy import Expr, Interval, MatrixBase, Rational, Tuple, UnevaluatedExpr
+    from sympy import Expr, Interval, MatrixBase, MatrixExpr, Rational, Tuple, UnevaluatedExpr
     from sympy.core.relational import Relational
     from sympy.sets.sets import FiniteSet
 
@@ -291,7 +291,7 @@ def plainly_unequal(expected: list[Any], found: list[Any]) -> bool:
     one, other = expected[0], found[0]
     several = (Interval, MatrixBase, Tuple)
     for single, more in ((one, other), (other, one)):
-        if isinstance(single, Expr) and not single.free_symbols and (
+        if isinstance(single, Expr) and not isinstance(single, MatrixExpr) and not single.free_symbols and (
             isinstance(more, several) or (isinstance(more, FiniteSet) and len(more) > 1)
         ):  # fmt: skip
             return True

@@ -10,7 +10,7 @@ from tasks.problems.registry import load
 from tasks.prompts.render import render
 from tasks.verifiers.generator_score import answer_in, evaluates, harmless, verify
 
-GENERATORS = ("leg_counting", "chain_sum", "word_sorting", "spiral_matrix", "countdown", "puzzle24", "polynomial_multiplication", "n_queens", "number_sorting")  # fmt: skip
+GENERATORS = ("leg_counting", "chain_sum", "word_sorting", "spiral_matrix", "countdown", "puzzle24", "simple_integration", "n_queens", "number_sorting")  # fmt: skip
 
 
 def made(generator: str, count: int) -> list[Problem]:
@@ -79,7 +79,7 @@ def test_the_last_answer_counts_and_none_is_none():
 @pytest.mark.parametrize("attack", ["__import__('os').system('touch {place}')", "[open('{place}', 'w')]", "(lambda: open('{place}', 'w'))()", "exec(\"open('{place}', 'w')\")", "().__class__.__base__.__subclasses__()", "open('{place}','w') or 1"])  # fmt: skip
 @pytest.mark.parametrize(
     "generator",
-    ["spiral_matrix", "n_queens", "string_insertion", "binary_matrix", "polynomial_multiplication", "countdown"],
+    ["spiral_matrix", "n_queens", "string_insertion", "binary_matrix", "simple_integration", "countdown"],
 )
 def test_an_answer_that_would_be_run_is_not(tmp_path, generator: str, attack: str):
     assert evaluates(generator)

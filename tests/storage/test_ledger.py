@@ -309,7 +309,7 @@ def test_a_ledger_from_a_newer_version_is_refused(home: Home, ledger: Ledger):
     with ledger.writer() as connection:
         connection.execute("insert into schema_version values (99, '0099_later', '')")
     with pytest.raises(
-        StorageFault, match=r"is a ledger of version 99, and this starloop knows versions up to 2; upgrade"
+        StorageFault, match=r"is a ledger of version 99, and this starloop knows versions up to 3; upgrade"
     ):
         ledger.start_run("r", "star", None, {})
     assert list(home.events.iterdir()) == []
@@ -435,6 +435,7 @@ def test_migrating_is_all_or_nothing(home: Home):
         assert connection.execute("select version, name from schema_version").fetchall() == [
             (1, "0001_ledger"),
             (2, "0002_erasure"),
+            (3, "0003_uncounted_tokens"),
         ]
         assert (
             connection.execute(

@@ -100,5 +100,5 @@ def test_what_a_loop_cannot_start_from_is_refused(tmp_path):
     with pytest.raises(UserMistake, match="holds no safetensors, the only weights that are read"):
         find(str(tmp_path))
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserMistake, match="is an adapter; merge it into its base"):
+    with pytest.raises(UserMistake, match="is an adapter; put it into its base with `starloop merge`"):
         find(str(tmp_path))
