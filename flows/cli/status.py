@@ -104,7 +104,7 @@ def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None
             interval = f"[{percent(test['ci_low'])}, {percent(test['ci_high'])}]"
             console.print(
                 f"test: base {percent(one['base_accuracy'])} → final [bold]{percent(one['final_accuracy'])}[/bold] "
-                f"{interval}, n = {test['n']}, {one['state']} after {one['wall_s']:.0f} s",
+                f"{interval}, n = {test['n']}, {one['state']} in {one['wall_s']:.0f} s",
                 highlight=False,
             )
         else:
