@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import threading
 from pathlib import Path
 
 from cyclopts import App
@@ -75,6 +76,9 @@ HELP = {
 }
 """One line a command, shown without importing it."""
 
+PATIENCE_S = 10.0
+"""How long a command that is done may take to end."""
+
 for _name, _where in COMMANDS.items():
     app.command(_where, name=_name, help=HELP[_name])
 
@@ -90,7 +94,13 @@ def main() -> None:
     # A verifier or problem set of one's own is found from here; last, so that a `tasks.py` in this folder shadows nothing,
     # and after our own folder, which an editable installation finds only once the path has been searched.
     sys.path += [str(Path(__file__).parents[2]), os.getcwd()]
-    left[0] = call()
+    try:
+        left[0] = call()
+    finally:
+        # Everything is written down by now. Prefect would wait without end to tell its last events to a server that is gone.
+        patience = threading.Timer(PATIENCE_S, leave, [left])
+        patience.daemon = True
+        patience.start()
     sys.exit(left[0])
 
 
