@@ -31,7 +31,7 @@ def test_every_iteration_goes_on_with_the_adapter_before_and_all_are_of_one_base
             "select c.checkpoint_id, c.kind, c.parent_id, t.base_checkpoint_id from checkpoint c join training t using (training_id)"
         ).rows
         ancestry = lineage.query(
-            f"select parent_id from v_checkpoint_ancestry where checkpoint_id = '{second}' order by depth"
+            f"select ancestor_id from v_checkpoint_ancestry where checkpoint_id = '{second}' order by depth"
         ).rows
     made = {one.hex: (kind, parent and parent.hex, start and start.hex) for one, kind, parent, start in rows}
     assert made[first] == ("adapter", base, base)
@@ -44,7 +44,7 @@ def test_an_adapter_is_merged_and_a_loop_can_start_from_what_comes_of_it(adapted
     base, _, last = (one["checkpoint_id"] for one in status["iterations"])
     done = starloop("merge", f"ckp_{last}", str(tmp_path / "merged"), home=home)
     assert done.returncode == 0, done.stderr
-    assert f"ckp_{last[:8]} put into ckp_{base}" in done.stdout.replace("\n", " ")
+    assert f"ckp_{last[:8]} put into ckp_{base[:8]}" in done.stdout.replace("\n", " ")
     assert (tmp_path / "merged" / "model.safetensors").is_file()
     for words, sentence in (
         ((f"ckp_{last}", str(tmp_path / "merged")), "is there already; name a folder that is not"),
