@@ -13,9 +13,6 @@ from tasks.verifiers.registry import load as load_verifier
 from tests.problems.test_public_sets import DATA, needs_data
 from tests.verifiers.test_verifiers import ATTEMPT
 
-AMBIGUOUS = "A student placed a living green plant in an airtight"
-"""ARC's one gold answer that is left undecided: its option A is the text "C", which is also the label of the right one."""
-
 
 def problems_of(ref: str) -> list[Problem]:
     os.environ["STARLOOP_DATA_DIR"] = str(DATA)
@@ -32,9 +29,6 @@ def test_every_gold_answer_passes_and_three_others_do_not(ref: str, count: int):
     assert len(problems) == count
     for place, problem in enumerate(problems):
         passed = verify(completion(found.template, problem, rationale=False), problem).passed
-        if problem.question.startswith(AMBIGUOUS):
-            assert passed is None
-            continue
         assert passed, problem
         if problem.rationale:
             assert verify(completion(found.template, problem), problem).passed, problem
