@@ -1,6 +1,6 @@
 """Every gold answer of the public sets against the verifier of its set, and against the golds of the three problems after it.
 
-The sets lie where STARLOOP_DATA_DIR says, else in `../shared/data` beside the checkout; see `data_folder`.
+The sets are read by their own loaders, from where STARLOOP_DATA_DIR says, else from `../shared/data` beside the checkout.
 """
 
 import json
@@ -13,10 +13,13 @@ from pathlib import Path
 from storage.identity import content_id
 from storage.records import Attempt, Problem
 from tasks.judgements import Means, Row, judgements
+from tasks.problems.registry import load as load_problems
+from tasks.prompts.render import completion
 from tasks.verifiers.registry import load
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHERS = 3
+MOST = 20_000
 
 
 def data_folder() -> Path | None:
@@ -27,29 +30,25 @@ def data_folder() -> Path | None:
 
 
 @dataclass(frozen=True, slots=True)
-class GoldProblem:
-    """A problem with its own gold answer in the forms in which it must pass, and the form in which others must not."""
-
-    problem: Problem
-    own: tuple[str, ...]
-    as_other: str
-
-
-@dataclass(frozen=True, slots=True)
 class PublicSet:
-    """A set: its files, how a row becomes a problem, and the verifiers that serve it."""
+    """A set: its ref, the verifiers that serve it, the forms in which its own gold must pass, and the one in which others' must not."""
 
     name: str
-    files: tuple[str, ...]
+    ref: str
     verifiers: tuple[str, ...]
-    read: Callable[[str, int, dict[str, object]], GoldProblem]
+    own: Callable[[Problem], tuple[str, ...]]
+    as_other: Callable[[Problem], str]
 
-    def problems(self, data: Path) -> list[GoldProblem]:
-        return [
-            self.read(f"{file} row {number}", number, json.loads(line))
-            for file in self.files
-            for number, line in enumerate((data / file).read_text(encoding="utf-8").splitlines())
-        ]
+    def problems(self, data: Path) -> list[Problem]:
+        """All of its problems, split by split."""
+        found = load_problems(f"{self.ref}{',' if ':' in self.ref else ':'}data={data}")
+        return [problem for split in ("train", "dev", "test") for problem in found.take(split, 0, MOST)]
+
+    def forms(self, problem: Problem) -> tuple[str, ...]:
+        """Its own forms, and what its template makes of the bare gold and of the worked solution, if there is one."""
+        template = load_problems(self.ref).template
+        worked = (completion(template, problem),) if problem.rationale else ()
+        return *self.own(problem), completion(template, problem, rationale=False), *worked
 
 
 @dataclass(slots=True)
@@ -67,96 +66,77 @@ class Check:
     exceptions: list[str] = field(default_factory=list)
 
 
-def gsm8k(where: str, number: int, row: dict[str, object]) -> GoldProblem:
-    """The gold answer is what stands after `####`; the own forms are it alone and the whole worked solution."""
-    del number
-    solution = re.sub(r"<<[^>]*>>", "", str(row["answer"]))
-    gold = solution.rpartition("####")[2].strip()
-    problem = Problem.of("gsm8k", where, str(row["question"]), gold)
-    return GoldProblem(problem, (gold, solution, f"The answer is {gold}."), f"#### {gold}")
+def solution(problem: Problem) -> str:
+    """A worked solution as GSM8K writes it, with the number after `####`; the number alone where the set keeps no solution."""
+    return f"{problem.rationale or ''}\n#### {problem.gold}".strip()
 
 
-def math500(where: str, number: int, row: dict[str, object]) -> GoldProblem:
-    del number
-    gold = str(row["answer"])
-    boxed = f"Therefore the answer is $\\boxed{{{gold}}}$."
-    return GoldProblem(
-        Problem.of("math500", where, str(row["content"]), gold), (gold, boxed, f"Answer: ${gold}$"), boxed
-    )
+def number(problem: Problem) -> tuple[str, ...]:
+    grouped = f"{int(problem.gold):,}" if problem.gold and problem.gold.isdigit() else str(problem.gold)
+    return grouped, solution(problem), f"The answer is {problem.gold}."
 
 
-def arc(where: str, number: int, row: dict[str, object]) -> GoldProblem:
-    del number
-    choices = row["choices"]
-    assert isinstance(choices, dict)
-    return _choice(
-        "arc",
-        where,
-        str(row["question"]),
-        dict(zip(choices["label"], choices["text"], strict=True)),
-        str(row["answerKey"]),
-    )
+def boxed(problem: Problem) -> str:
+    return f"Therefore the answer is $\\boxed{{{problem.gold}}}$."
 
 
-def commonsense_qa(where: str, number: int, row: dict[str, object]) -> GoldProblem:
-    del number
-    question = row["question"]
-    assert isinstance(question, dict)
-    options = {one["label"]: one["text"] for one in question["choices"]}
-    return _choice("commonsense_qa", where, question["stem"], options, str(row["answerKey"]))
+def formula(problem: Problem) -> tuple[str, ...]:
+    return str(problem.gold), boxed(problem), f"Answer: ${problem.gold}$"
 
 
-def _choice(source: str, where: str, question: str, options: dict[str, str], key: str) -> GoldProblem:
-    problem = Problem.of(source, where, question, key, info={"choices": options})
-    return GoldProblem(
-        problem, (f"Answer: {key}", f"The answer is ({key}) {options[key]}", options[key]), f"Answer: {key}"
-    )
+def letter(problem: Problem) -> str:
+    return f"Answer: {problem.gold}"
+
+
+def option(problem: Problem) -> tuple[str, ...]:
+    text = json.loads(problem.info)["choices"][problem.gold]
+    return letter(problem), f"The answer is ({problem.gold}) {text}", text
 
 
 SETS = (
-    PublicSet("GSM8K", ("gsm8k/train.jsonl", "gsm8k/test.jsonl"), ("math", "numeric"), gsm8k),
-    PublicSet("ARC-Challenge", ("arc_challenge/train.jsonl", "arc_challenge/validation.jsonl", "arc_challenge/test.jsonl"), ("choice",), arc),
-    PublicSet("CommonsenseQA", ("commonsense_qa/train.jsonl", "commonsense_qa/validation.jsonl"), ("choice",), commonsense_qa),
-    PublicSet("MATH500", ("math500/test.jsonl",), ("math",), math500),
-)  # fmt: skip
+    PublicSet("GSM8K", "gsm8k", ("math", "numeric"), number, lambda problem: f"#### {problem.gold}"),
+    PublicSet("ARC-Challenge", "arc:challenge", ("choice",), option, letter),
+    PublicSet("CommonsenseQA", "commonsense_qa", ("choice",), option, letter),
+    PublicSet("MATH500", "math500", ("math",), formula, boxed),
+)
 
 
 def check(one: PublicSet, verifier: str, data: Path, means: Means) -> Check:
     """The verifier on every gold answer of a set, in each of its forms, and on those of the next three problems."""
     problems = one.problems(data)
     found = Check(one.name, verifier, len(problems))
-    asked: list[tuple[GoldProblem, GoldProblem]] = []
+    asked: list[tuple[int, Problem, Problem]] = []
     rows: list[Row] = []
-    for place, gold in enumerate(problems):
-        for text in gold.own:
-            asked.append((gold, gold))
-            rows.append(row(gold.problem, text))
+    for place, problem in enumerate(problems):
+        for text in one.forms(problem):
+            asked.append((place, problem, problem))
+            rows.append(row(problem, text))
         for step in range(1, OTHERS + 1):
             other = problems[(place + step) % len(problems)]
-            asked.append((gold, other))
-            rows.append(row(gold.problem, other.as_other))
-    right: dict[str, bool] = {}
-    for (gold, other), (attempt, said) in zip(asked, judgements(load(verifier), rows, means), strict=True):
+            asked.append((place, problem, other))
+            rows.append(row(problem, one.as_other(other)))
+    wrong: set[int] = set()
+    for (place, problem, other), (attempt, said) in zip(asked, judgements(load(verifier), rows, means), strict=True):
         passed = said[0].passed
-        where = gold.problem.split
-        if other is gold:
+        where = f"{problem.split} {problem.problem_id[:8]}"
+        if other is problem:
             found.forms += 1
-            right[where] = right.get(where, True) and passed is True
             if passed is not True:
+                wrong.add(place)
                 found.exceptions.append(
-                    f"{where}: its own {gold.problem.gold!r} as {attempt.text[-60:]!r} is not passed: {said[0].reason}"
+                    f"{where}: its own {problem.gold!r} as {attempt.text[-60:]!r} is not passed: {said[0].reason}"
                 )
             continue
-        same = plain(gold.problem.gold) == plain(other.problem.gold)
+        same = plain(problem.gold) == plain(other.gold)
         found.equal += same
         found.others += not same
         found.rejected += not same and passed is False
         if passed is not same:
             found.exceptions.append(
-                f"{where}: {other.problem.gold!r} of {other.problem.split} is {'passed' if passed else 'not passed'} "
-                f"where {gold.problem.gold!r} is right"
+                f"{where}: {other.gold!r} of {other.split} {other.problem_id[:8]} is {'passed' if passed else 'not passed'} "
+                f"where {problem.gold!r} is right"
             )
-    found.passed = sum(right.values())
+    found.passed = len(problems) - len(wrong)
     return found
 
 

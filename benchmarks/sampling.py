@@ -19,9 +19,10 @@ from typing import Any
 
 from benchmarks import llama_server
 from benchmarks.gold_answers import data_folder
-from benchmarks.real_model import INSTALL, dequantise, gguf_file
+from benchmarks.real_model import INSTALL, gguf_file
 from storage.home import Home
 from storage.identity import digest
+from tasks.dequantised import dequantise
 from tasks.engines.protocol import Request, Sampling
 from tasks.problems import gsm8k
 from tasks.processes import Processes
@@ -63,7 +64,8 @@ def prompts_of(data: Path) -> dict[str, list[str]]:
 
 def measure(data: Path, file: Path, folder: Path, pairs: int = PAIRS) -> list[Speed]:
     """Both kinds of prompts, through our engine and through `generate`."""
-    model = dequantise(file, folder / "model")
+    model = folder / "model"
+    dequantise(str(file), str(model))
     found: list[Speed] = []
     with Processes(Home.open(folder / "home").logs) as processes:
         for what, prompts in prompts_of(data).items():

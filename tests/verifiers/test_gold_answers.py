@@ -6,7 +6,7 @@ from benchmarks.gold_answers import SETS, check, data_folder
 from tasks.judgements import Means
 from tasks.verifier_pool import VerifierPool
 
-SIZES = {"GSM8K": 8_792, "ARC-Challenge": 2_590, "CommonsenseQA": 10_962, "MATH500": 500}
+SIZES = {"GSM8K": 8_792, "ARC-Challenge": 2_582, "CommonsenseQA": 10_962, "MATH500": 500}
 EQUAL_IN_VALUE = {("MATH500", "math"): 1}
 """Golds of two problems that are written differently and mean the same: 5, and x=5."""
 
