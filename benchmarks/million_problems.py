@@ -78,9 +78,9 @@ def stream(count: int, folder: Path) -> dict[str, Any]:
     """One iteration up to its mix."""
     from prefect import flow
 
-    from flows.config import StarConfig
     from flows.iteration import Steps
     from flows.loop import CELLS_SIDE_BY_SIDE, Model, loop_of, runtime_of
+    from flows.method_config import StarConfig
     from flows.progress import LogListener
     from storage.home import Home
     from storage.identity import digest

@@ -8,8 +8,8 @@ What is known of each method stands in its paper; what base models of a size rea
 from dataclasses import dataclass
 from typing import Literal
 
-from flows.config import presets
 from flows.methods import LOOPS
+from flows.resolving import presets
 from flows.zone import HIGH, LOW, percent
 from storage.errors import UserMistake
 

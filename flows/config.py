@@ -1,27 +1,22 @@
 """What a run is told, typed: what a preset holds, what `--set` changes, and what the Prefect UI turns into a form.
 
-    >>> resolve("star", "addition-quick", {"iterations": 6, "sampling.temperature": 0.8}).iterations
-    6
+    >>> MixConfig(self_share=0.9, final_self_share=0.5, decay="linear").share_in(4)
+    0.5
 
 Beside what decides the results it holds a run's name and its limits. Where to work (home, servers, workers) stands
 elsewhere. A setting that can be switched off has a word of its own for that (`all`, `none`, `own`), never null: in a
 form, empty means "as the preset says".
 """
 
-import tomllib
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.validation import merged, validated
-from storage.errors import UserMistake
 
 if TYPE_CHECKING:
     from tasks.training.recipe import Recipe
 
-PRESETS = Path(__file__).parent / "presets"
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 NONE = "none"
@@ -169,6 +164,14 @@ class MixConfig(Settings):
         int, Field(ge=1, description="the iteration that reaches `final_self_share`; later ones stay there")
     ] = 4
     cap_per_problem: Annotated[int, Field(ge=0, description="most examples a problem; 0: no limit")] = 0
+    dedupe: Annotated[
+        Literal["exact", "equations"],
+        Field(description="exact: the same text once; equations: one text for each list of equations of a problem"),
+    ] = "exact"
+    select: Annotated[
+        Literal["all", "top1"],
+        Field(description="all that passed, or of each problem the one that its verifier scores highest"),
+    ] = "all"
 
     def share_in(self, iteration: int) -> float:
         """The wanted self-generated share of an iteration, counted from 1."""
@@ -262,6 +265,10 @@ class LoopConfig(Settings):
     pool: Annotated[
         Literal["last", "all"], Field(description="train on this iteration's examples, or on all so far")
     ] = "last"
+    final: Annotated[
+        Literal["last", "best"],
+        Field(description="the model that is tested and handed over: the last one, or the one that did best on dev"),
+    ] = "last"
     evaluation: EvaluationConfig = EvaluationConfig()
     stop: StopConfig = StopConfig()
     seed: Annotated[int, Field(ge=0, description="seeds sampling, mixing and training; the base has its own")] = 0
@@ -276,8 +283,9 @@ class LoopConfig(Settings):
         return True
 
     @model_validator(mode="after")
-    def _every_iteration_trains(self) -> Self:
+    def _every_arm_trains_in_every_iteration(self) -> Self:
         self.training.check_steps(self.iterations)
+        self.expanded()
         return self
 
     def expanded(self) -> list[Self]:
@@ -290,58 +298,4 @@ class LoopConfig(Settings):
         ]
 
 
-class StarConfig(LoopConfig):
-    """STaR (Zelikman et al. 2022): what it adds to a loop."""
-
-    rationalize_iterations: Annotated[
-        Annotated[int, Field(ge=0)] | Literal["all"],
-        Field(description="retry failures with the answer as a hint in the first so many iterations, or in all"),
-    ] = ALL
-    train_on: Annotated[
-        Literal["correct", "everything", "answers", "corpus"],
-        Field(
-            description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"
-        ),
-    ] = "correct"
-
-    @property
-    def learns_from_what_passed(self) -> bool:
-        return self.train_on == "correct"
-
-    @model_validator(mode="after")
-    def _arms_fit(self) -> Self:
-        self.expanded()
-        return self
-
-
-CONFIGS: dict[str, type[LoopConfig]] = {"star": StarConfig}
-"""Method to its configuration."""
-
 Config = TypeVar("Config", bound=LoopConfig)
-
-
-@cache
-def presets() -> dict[str, dict[str, Any]]:
-    """Every ready-made run by name: `method`, `about`, and its settings under `config`."""
-    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(PRESETS.glob("*.toml"))}
-
-
-def config_class(method: str) -> type[LoopConfig]:
-    """The configuration of a method; UserMistake names the valid ones."""
-    if method not in CONFIGS:
-        raise UserMistake(f"no method {method!r}; this checkout has: {', '.join(sorted(CONFIGS))}")
-    return CONFIGS[method]
-
-
-def resolve(method: str, preset: str | None, overrides: dict[str, Any]) -> LoopConfig:
-    """A preset's settings with overrides by dotted name (`training.steps`), checked as a whole."""
-    kind = config_class(method)
-    settings: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in presets():
-            fitting = [name for name, one in presets().items() if one["method"] == method]
-            raise UserMistake(f"no preset {preset!r}; for {method} there are: {', '.join(fitting)}")
-        if presets()[preset]["method"] != method:
-            raise UserMistake(f"preset {preset!r} is for {presets()[preset]['method']}, not for {method}")
-        settings = presets()[preset]["config"]
-    return validated(kind, merged(settings, overrides), f"{method}{f' with preset {preset}' if preset else ''}")

@@ -96,6 +96,11 @@ def _score(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
     )
 
 
+def _likelihood(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    return _output(promise, asked, {}, {"log_likelihood": None})
+
+
 EXPECTED: dict[str, Expectation] = {
     "sample": _attempts,
     "rationalize": _attempts,
@@ -105,6 +110,7 @@ EXPECTED: dict[str, Expectation] = {
     "finetune": _checkpoint,
     "score": _score,
     "take_in": _taken_in,
+    "likelihood": _likelihood,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

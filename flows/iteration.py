@@ -3,10 +3,11 @@ evaluate. A step is submitted cell by cell and is there when all of its cells ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from flows.config import EMBEDDED, NONE, TrainingConfig
+from flows.config import EMBEDDED, NONE, Config, TrainingConfig
+from flows.gathered import Gathered, judged_of, outcomes_of
 from flows.protocol import AnyLoop
 from flows.refs import names_checkpoint, refs_of
 from flows.start import architecture_of, chat_in_force, stored_checkpoint
@@ -21,27 +22,18 @@ from tasks.engines.protocol import Sampling
 from tasks.engines.registry import EngineRef, takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
-from tasks.mix import Judged, MixRule, collect, mix
+from tasks.mix import MixRule, collect, mix
 from tasks.pose import cells, pose
 from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
 from tasks.prompts.chat import Chat
 from tasks.rationalize import rationalize
+from tasks.rewards import Threshold
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
-from tasks.verify import Outcomes, verify
+from tasks.verify import verify
 
 LARGEST_EVALUATION_CELL = 10_000
-
-
-@dataclass
-class Gathered:
-    """What an iteration has made of its problems so far, cell by cell."""
-
-    problems: Manifest
-    judged: list[Judged] = field(default_factory=list)
-    outcomes: list[Outcomes] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +72,11 @@ class Steps:
         self._answered: dict[tuple[str, str], Answered] = {}
         self.chat: Chat | None = None
         """What prompts stand in, once the base is known."""
+
+    def settings(self, kind: type[Config]) -> Config:
+        """The configuration as the method's own."""
+        assert isinstance(self.config, kind)
+        return self.config
 
     def base(self) -> Model:
         """The model that the loop starts from; the embedded one is pre-trained on the problem set's corpus, cached like any step."""
@@ -138,7 +135,7 @@ class Steps:
         verdicts = self.judge(iteration, "verify", parts, attempts)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
-        gathered = Gathered(problems, _judged(SAMPLED, parts, attempts, verdicts), _outcomes(verdicts))
+        gathered = Gathered(problems, judged_of(SAMPLED, parts, attempts, verdicts), outcomes_of(verdicts))
         gathered.summary = {
             "attempts": total.asked,
             "correct": total.ok,
@@ -163,7 +160,7 @@ class Steps:
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
         verdicts = self.judge(iteration, "verify rationalized", parts, attempts)
         total = accounting_of(verdicts)
-        gathered.judged += _judged(RATIONALIZED, parts, attempts, verdicts)
+        gathered.judged += judged_of(RATIONALIZED, parts, attempts, verdicts)
         gathered.summary |= {
             "attempts": gathered.summary["attempts"] + total.asked,
             "rationalized_attempts": total.asked,
@@ -173,19 +170,28 @@ class Steps:
         }
         self._audit(iteration, "audit rationalized", parts, attempts)
 
-    def mix(self, iteration: int, gathered: Gathered, keep: str = "correct") -> TrainingSet:
-        """What passed (of this iteration, or of all so far), with the wanted share of original data."""
+    def mix(
+        self,
+        iteration: int,
+        gathered: Gathered,
+        keep: str = "correct",
+        threshold: Threshold | None = None,
+        title: str = "mix",
+    ) -> TrainingSet:
+        """What passed (of this iteration, or of all so far) or is above the threshold, with the wanted share of original data."""
+        mixing = self.config.mix
         pool = self._history if self.config.pool == "all" else [gathered]
-        share = self.config.mix.share_in(iteration)
+        share = mixing.share_in(iteration)
+        rule = MixRule(keep, share, mixing.cap_per_problem, self.config.seed, mixing.dedupe, mixing.select, threshold)
         call = {
             "judged": tuple(part for one in pool for part in one.judged),
             "originals": self._originals() if share < 1 else None,
             "template": self.template,
-            "rule": MixRule(keep, share, self.config.mix.cap_per_problem, self.config.seed),
+            "rule": rule,
             "chat": self.chat,
         }
         try:
-            examples = training_set_of(self.loop.run(iteration, "mix", mix, [call])[0])
+            examples = training_set_of(self.loop.run(iteration, title, mix, [call])[0])
         except StarloopError:
             self._finish_audits()
             raise
@@ -206,11 +212,15 @@ class Steps:
         documents = self.pose(iteration, "corpus", 0, self.config.model.corpus_documents, "corpus")
         return self._collected(iteration, "mix", documents, CORPUS, seed=self.config.seed + iteration)
 
-    def finetune(self, iteration: int, start: Model, examples: TrainingSet) -> Model:
-        """The next checkpoint, trained from `start`."""
+    def finetune(
+        self, iteration: int, start: Model, examples: TrainingSet, *, slower: float = 1.0, title: str = "fine-tune"
+    ) -> Model:
+        """The next checkpoint, trained from `start`; `slower` is a factor of the learning rate."""
         training = self.config.training
         steps = training.steps_in(iteration)
-        model = self._train(iteration, "fine-tune", start, None, examples, training, steps, self.config.seed)
+        if slower != 1:
+            training = training.model_copy(update={"learning_rate": training.learning_rate * slower})
+        model = self._train(iteration, title, start, None, examples, training, steps, self.config.seed)
         self._finish_audits()
         return model
 
@@ -374,16 +384,3 @@ class Steps:
     def _asserted(self, problems: Manifest) -> None:
         if not problems.rows:
             raise UserMistake(f"{self.config.problems} has no training problems; name a set that has some")
-
-
-def _judged(
-    origin: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]
-) -> list[Judged]:
-    return [
-        Judged(origin, part, a.output.manifests["attempts"], v.output.manifests["verdicts"])
-        for part, a, v in zip(parts, attempts, verdicts, strict=True)
-    ]
-
-
-def _outcomes(verdicts: Sequence[StepRecord]) -> list[Outcomes]:
-    return [Outcomes(one.output.manifests["verdicts"], str(one.output.facts["outcomes"])) for one in verdicts]

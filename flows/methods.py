@@ -4,13 +4,20 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from flows.method_config import CONFIGS
 from storage.errors import UserMistake
 
-FLOWS = {"reverify": "flows.reverify:reverify", "star": "flows.star:star", "zpd": "flows.zpd:zpd"}
+FLOWS = {
+    "rest": "flows.rest:rest",
+    "rest_em": "flows.rest_em:rest_em",
+    "reverify": "flows.reverify:reverify",
+    "star": "flows.star:star",
+    "zpd": "flows.zpd:zpd",
+}
 """Method to its Prefect flow; reverify and zpd are no loops."""
 
-LOOPS = {"star": "flows.star:improve"}
-"""Method to its loop `(loop, config)`, which a flow runs and a plan rehearses."""
+LOOPS = {method: f"flows.{method}:improve" for method in CONFIGS}
+"""Method to its loop, a function of an `AnyLoop`, which a flow runs and a plan rehearses."""
 
 
 def flow_of(method: str) -> Any:

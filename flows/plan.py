@@ -110,7 +110,7 @@ def plan(method: str, config: LoopConfig, home: Home, workers: int) -> Plan:
             run_id = run_identity(method, arm, code_behind(arm))
             rehearsal = Rehearsal(arm, run_id, onlooker(home, Path(scratch)), history, lineage, there)
             try:
-                loop_of_method(method)(rehearsal, arm)
+                loop_of_method(method)(rehearsal)
             except BudgetReached as limit:
                 rehearsal.assumed.append(str(limit))
             run_ids.append(run_id)

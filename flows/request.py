@@ -14,11 +14,13 @@ from typing import Any, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from flows.budget import Budget
-from flows.config import CONFIGS, Config, LoopConfig, StarConfig, presets, resolve
+from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
+from flows.method_config import CONFIGS, RestConfig, RestEmConfig, StarConfig
 from flows.progress import Listener, LogListener
 from flows.refs import check, code_behind, settled
+from flows.resolving import presets, resolve
 from storage.home import Home
 from storage.identity import content_id
 from storage.ledger import Ledger
@@ -53,7 +55,17 @@ def _annotated(annotation: Any, metadata: list[Any]) -> Any:
     return Annotated[(annotation, *metadata)]
 
 
+RestOverrides = optional(RestConfig, "RestOverrides")
+RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
 StarOverrides = optional(StarConfig, "StarOverrides")
+
+
+def preset_field(method: str | None = None) -> Any:
+    """A choice of the presets of a method, or of all."""
+    fitting = [name for name, one in presets().items() if method in (None, one["method"])]
+    return Field(
+        default=None, title="preset", description="a ready-made run", json_schema_extra={"enum": [None, *fitting]}
+    )
 
 
 class Request(BaseModel):
@@ -61,9 +73,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    preset: str | None = Field(
-        default=None, title="preset", description="a ready-made run", json_schema_extra={"enum": [None, *presets()]}
-    )
+    preset: str | None = preset_field()
     home: str | None = Field(
         default=None, title="home", description="folder of the ledger; empty: STARLOOP_HOME or ./.starloop"
     )
@@ -74,15 +84,34 @@ class Request(BaseModel):
         return pruned(overrides.model_dump())
 
 
+class RestRequest(Request):
+    """A ReST run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("rest")
+    overrides: RestOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=RestOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
+class RestEmRequest(Request):
+    """A ReST-EM run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("rest_em")
+    overrides: RestEmOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=RestEmOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
 class StarRequest(Request):
     """A STaR run: a preset, and what of it should be different."""
 
+    preset: str | None = preset_field("star")
     overrides: StarOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
         default_factory=StarOverrides, title="overrides", description="every empty field is as the preset says"
     )
 
 
-REQUESTS: dict[str, type[Request]] = {"star": StarRequest}
+REQUESTS: dict[str, type[Request]] = {"rest": RestRequest, "rest_em": RestEmRequest, "star": StarRequest}
 """Method to what its flow is asked with."""
 
 

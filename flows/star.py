@@ -15,15 +15,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.config import StarConfig
+from flows import course
 from flows.iteration import Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
+from flows.method_config import StarConfig
 from flows.protocol import AnyLoop
-from flows.request import StarRequest, run_name, session
+from flows.request import StarRequest, run_name
 from flows.step import Model
-from flows.stopping import on_plateau
 from flows.training_set import TrainingSet, mixed
-from flows.zpd import check_zone
 from storage.manifest import Manifest
 
 
@@ -34,34 +33,21 @@ def star(request: StarRequest) -> list[str]:
     Args:
         request: a preset, and what of it should be different
     """
-    with session("star", request) as runs:
-        for config in runs.configurations(StarConfig):
-            with runs.loop(config) as loop:
-                improve(loop, config)
-        return runs.run_ids
+    return course.run_each("star", request)
 
 
-def improve(loop: AnyLoop, config: StarConfig) -> None:
+def improve(loop: AnyLoop) -> None:
     """STaR's loop."""
-    steps = Steps(loop)
-    base = model = steps.base()
-    dev = steps.evaluate(0, base, "dev")
-    check_zone(steps, base, dev)
-    tested, also = steps.evaluate(0, base, "test"), steps.evaluate_also(0, base)
-    curve = [loop.close(0, base, dev, {})]
-    for n in range(1, config.iterations + 1):
-        problems = steps.problems(n)
-        examples, summary = training_set(steps, config, n, model, problems)
-        model = steps.finetune(n, base if config.restart == "base" else model, examples)
-        curve.append(loop.close(n, model, steps.evaluate(n, model, "dev"), summary | mixed(examples)))
-        if on_plateau(curve, config.stop.plateau_iterations):
-            loop.listener.said(
-                f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"
-            )
-            break
-    last = len(curve) - 1
-    final, also_final = steps.evaluate(last, model, "test"), steps.evaluate_also(last, model)
-    loop.final_test(tested, final, (also, also_final) if also and also_final else None)
+    course.improve(loop, iterate)
+
+
+def iterate(steps: Steps, n: int, base: Model, model: Model) -> course.Made:
+    """One iteration: M(n) from M(n-1)'s answers."""
+    config = steps.settings(StarConfig)
+    problems = steps.problems(n)
+    examples, summary = training_set(steps, config, n, model, problems)
+    start = base if config.restart == "base" else model
+    return course.Made(steps.finetune(n, start, examples), summary | mixed(examples))
 
 
 def training_set(

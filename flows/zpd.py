@@ -12,13 +12,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.budget import BudgetReached
-from flows.config import LoopConfig, presets
+from flows.config import LoopConfig
 from flows.expected import waits_for
 from flows.iteration import Answered, Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
 from flows.protocol import AnyLoop
 from flows.refs import check, settled
 from flows.request import Request, session
+from flows.resolving import presets
 from flows.step import Model, accounting_of
 from flows.validation import merged, validated
 from flows.zone import ENOUGH, Tally, Zone, judge, percent

@@ -29,10 +29,15 @@ _PIECE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An example that may be trained on, with the evidence for it."""
+    """An example that may be trained on, with the evidence for it.
+
+    `reward` and `path` (a digest of how it gets to its answer) are for rules that choose by them.
+    """
 
     example: Example
     evidence: ExampleEvidence
+    reward: float = 0.0
+    path: str = ""
 
 
 @dataclass(slots=True)
@@ -72,7 +77,7 @@ class Composition:
     def seal(self, accounting: Accounting, seed: int) -> Output:
         """The training set: shuffled by seed, named by content."""
         generated = _joined(self._generated)
-        members = _joined([generated.take(_once(generated.ids, self.kept)), *self._given])
+        members = _joined([generated.take(once(generated.ids, self.kept)), *self._given])
         self._generated, self._given = [], []
         members = members.take(_shuffled(len(members.ids), seed))
         mix_id = _mix_id(members)
@@ -116,39 +121,13 @@ class Composition:
         return int((earlier == 0).sum())
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Examples that are within a cap."""
-
-    ids: IdTally
-
-    def those_of(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        times = self.ids.times(id_array([one.example.example_id for one in candidates]))
-        return [one for one, count in zip(candidates, times, strict=True) if count]
-
-
-def capped(batches: Iterable[Sequence[Candidate]], cap_per_problem: int) -> Chosen:
-    """The examples that stay when each problem keeps its first so many, in the order in which each was last written."""
-    examples, problems, tally = [id_array([])], [id_array([])], IdTally()
-    for batch in batches:
-        examples.append(id_array([one.example.example_id for one in batch]))
-        problems.append(id_array([one.evidence.problem_id for one in batch]))
-        tally.add(examples[-1])
-    ids = np.concatenate(examples)
-    places = _once(ids, len(tally))
-    earlier = IdTally().add(np.concatenate(problems)[places])
-    chosen = IdTally()
-    chosen.add(ids[places[earlier < cap_per_problem]])
-    return Chosen(chosen)
-
-
 def _joined(parts: Sequence[_Places]) -> _Places:
     if not parts:
         return _Places()
     return _Places(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "origins", "sizes")))
 
 
-def _once(ids: IdArray, distinct: int) -> NDArray[np.int64]:
+def once(ids: IdArray, distinct: int) -> NDArray[np.int64]:
     """The first place of every id, in the order of their last places."""
     if distinct == len(ids):
         return np.arange(len(ids))

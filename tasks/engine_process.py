@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from storage.errors import EngineFault, StarloopError
 from tasks.engines import worker
 from tasks.engines.protocol import Request, Response, Sampling
+from tasks.engines.scoring import Scored
 
 if TYPE_CHECKING:
     from tasks.processes import Processes
@@ -67,6 +68,14 @@ class EngineProcess:
             if not done:  # left early: what is still under way would be taken for the next answer
                 self.close()
 
+    def log_likelihoods(self, texts: Sequence[tuple[str, str]]) -> list[Scored]:
+        """How likely the model finds each completion after its prompt; an EngineFault from an engine that cannot say."""
+        self._send(worker.Score(list(texts)))
+        answer = self._receive()
+        if not isinstance(answer, worker.Scores):
+            raise EngineFault(f"the engine's process answered {answer!r} when asked how likely texts are")
+        return answer.found
+
     def close(self) -> None:
         """Ends the process; its memory is given back."""
         if self._open:
@@ -75,7 +84,7 @@ class EngineProcess:
             self._processes.kill(self._number)
             self._processes.forget(self._number)
 
-    def _send(self, message: worker.Open | worker.Generate) -> None:
+    def _send(self, message: worker.Open | worker.Generate | worker.Score) -> None:
         if not self._open:
             raise EngineFault("the engine's process has been closed")
         try:

@@ -8,19 +8,22 @@ Cell by cell: one cell's rows are in memory at a time, and of those before it th
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from storage.errors import UserMistake
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Example, ExampleEvidence, Problem, Verdict
 from tasks.caching import cached_task
-from tasks.composition import ORIGINAL, Candidate, Composition, capped
+from tasks.composition import ORIGINAL, Candidate, Composition
 from tasks.engines.protocol import FAILED
+from tasks.equations import path_of
 from tasks.ingredients import chat_code, template_text
 from tasks.prompts.chat import Chat, prompt_of
 from tasks.prompts.render import completion
+from tasks.rewards import Judged, Threshold, absolute, reward_of, scores_of
 from tasks.runtime import Runtime
+from tasks.selection import Limits, within
 from tasks.verify import outcomes
 
 BATCH_ROWS = 5_000
@@ -28,27 +31,25 @@ BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The attempts of a cell with their verdicts, of one origin, and the problems they answer."""
-
-    origin: str
-    problems: Manifest
-    attempts: Manifest
-    verdicts: Manifest
-
-
-@dataclass(frozen=True, slots=True)
 class MixRule:
     """What is kept. `self_share` is the wanted share of self-generated rows; originals fill the rest.
 
     `keep`: correct (passed), or everything (the control without a filter; undecided and failed ones stay out all
-    the same). `cap_per_problem` 0 keeps all.
+    the same); a `threshold` decides in its place. `cap_per_problem` 0 keeps all. `dedupe`: exact (the same text once) or equations (one
+    text for each list of equations of a problem). `select`: all, or top1 (of each problem the one with the highest reward).
     """
 
     keep: str = "correct"
     self_share: float = 1.0
     cap_per_problem: int = 0
     seed: int = 0
+    dedupe: str = "exact"
+    select: str = "all"
+    threshold: Threshold | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.cap_per_problem, paths=self.dedupe == "equations", best=self.select == "top1")
 
 
 @cached_task("mix", template=template_text, chat=chat_code)
@@ -61,29 +62,31 @@ def mix(
     chat: Chat | None = None,
 ) -> Output:
     """The training set of one iteration, in training order; raises UserMistake when nothing is left to train on."""
+    threshold = rule.threshold and absolute(rule.threshold, judged, runtime)
 
     def candidates(counts: Counter[str]) -> Iterator[list[Candidate]]:
         for cell in judged:
             runtime.check_cancelled()
-            yield list(_candidates(cell, template, chat, rule.keep, counts, runtime))
+            yield list(_candidates(cell, template, chat, rule, threshold, counts, runtime))
 
-    # With a cap, what a later cell says again decides what of an earlier one is kept: so a first pass looks at ids only.
-    within = capped(candidates(Counter()), rule.cap_per_problem) if rule.cap_per_problem else None
+    # With a limit, what a later cell says again decides what of an earlier one is kept: so a first pass looks at ids only.
+    chosen = within(candidates(Counter()), rule.limits) if rule.limits.any else None
     composition = Composition(runtime.shards)
     counts: Counter[str] = Counter()
     for rows in candidates(counts):
-        composition.offer(rows if within is None else within.those_of(rows))
+        composition.offer(rows if chosen is None else chosen.those_of(rows))
     counts["ok"] -= (dropped := counts["ok"] - composition.kept)
     counts["rejected"] += dropped
     if not composition.kept:
-        raise UserMistake(_nothing_left(counts, dropped))
+        raise UserMistake(_nothing_left(counts, dropped, threshold))
     if originals:
         wanted = round(composition.kept * (1 - rule.self_share) / rule.self_share)
         _include(
             composition, runtime.shards.iterate(originals, Problem, stop=wanted), template, chat, ORIGINAL, runtime
         )
     accounting = Accounting(sum(counts.values()), counts["ok"], counts["rejected"], counts["undecided"], counts[FAILED])
-    return composition.seal(accounting, rule.seed)
+    output = composition.seal(accounting, rule.seed)
+    return output if threshold is None else replace(output, facts={**output.facts, "threshold": threshold.above})
 
 
 @cached_task("collect", template=template_text, chat=chat_code)
@@ -130,14 +133,17 @@ def _document(template: str, chat: Chat | None, problem: Problem, origin: str, a
 
 
 def _candidates(
-    cell: Judged, template: str, chat: Chat | None, keep: str, counts: Counter[str], runtime: Runtime
-) -> Iterator[Candidate]:
+    cell: Judged, template: str, chat: Chat | None, rule: MixRule, threshold: Threshold | None, counts: Counter[str], runtime: Runtime
+) -> Iterator[Candidate]:  # fmt: skip
     """The candidates of a cell, in the attempts' order; what became of each attempt is added to `counts`."""
     problem_of = {problem.problem_id: problem for problem in runtime.shards.iterate(cell.problems, Problem)}
-    outcome = outcomes(runtime.shards.iterate(cell.verdicts, Verdict))
+    verdicts = list(runtime.shards.iterate(cell.verdicts, Verdict))
+    outcome = outcomes(verdicts)
+    scores = scores_of(verdicts) if threshold or rule.limits.best else {}
     for attempt in runtime.shards.iterate(cell.attempts, Attempt):
         passed, verdict_id = outcome[attempt.attempt_id]
-        fate = _fate(attempt, passed, keep)
+        reward = reward_of(threshold.reward if threshold else "verifier", attempt, scores)
+        fate = _fate(attempt, passed, reward, rule.keep, threshold)
         if fate == "ok":
             prompt = prompt_of(template, problem_of[attempt.problem_id], chat=chat).text
             example = Example.of(prompt, completion(template, attempt.text))
@@ -147,22 +153,30 @@ def _candidates(
             if runtime.tombstones.has("example", example.example_id):
                 fate = "rejected"
             else:
-                yield Candidate(example, evidence)
+                path = path_of(example.completion) if rule.limits.paths else ""
+                yield Candidate(example, evidence, reward or 0.0, path)
         counts[fate] += 1
 
 
-def _fate(attempt: Attempt, passed: bool | None, keep: str) -> str:
+def _fate(attempt: Attempt, passed: bool | None, reward: float | None, keep: str, threshold: Threshold | None) -> str:
     if attempt.finish_reason == FAILED:
         return FAILED
+    if threshold is not None:
+        return "undecided" if reward is None else "ok" if reward > threshold.above else "rejected"
     if passed is None:
         return "undecided"
     return "ok" if passed or keep == "everything" else "rejected"
 
 
-def _nothing_left(counts: Counter[str], dropped: int) -> str:
+def _nothing_left(counts: Counter[str], dropped: int, threshold: Threshold | None) -> str:
     asked = sum(counts.values())
+    filtered = (
+        "did not pass the verifier"
+        if threshold is None
+        else f"have no {threshold.reward} reward above {threshold.above:g}"
+    )
     reasons = [
-        f"{counts['rejected'] - dropped} did not pass the verifier",
+        f"{counts['rejected'] - dropped} {filtered}",
         f"{counts['undecided']} are undecided",
         f"{counts[FAILED]} failed to generate",
         f"{dropped} fell to the cap or were duplicates",

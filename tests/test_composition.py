@@ -14,7 +14,8 @@ from storage.identity import content_id, digest
 from storage.manifest import Accounting
 from storage.records import Example, ExampleEvidence, Mix, MixMember
 from storage.shards import Shards
-from tasks.composition import Candidate, Composition, capped
+from tasks.composition import Candidate, Composition
+from tasks.selection import Limits, within
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def test_a_streamed_training_set_is_the_one_that_lists_give(tmp_path, cap, texts
         size = draw.randrange(120)
         batches.append(rest[:size])
         rest = rest[size:]
-    within = capped(batches, cap) if cap else None
+    chosen = within(batches, Limits(cap)) if cap else None
     for batch in batches:
-        composition.offer(within.those_of(batch) if within else batch)
+        composition.offer(chosen.those_of(batch) if chosen else batch)
     composition.include(given[:20])
     composition.include(given[20:])
     output = composition.seal(Accounting(450, 450), seed=5)

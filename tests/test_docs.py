@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import COMMANDS, HELP
-from flows.config import PRESETS, presets, resolve
+from flows.resolving import PRESETS, presets, resolve
 from storage.home import Home
 from storage.lineage import Lineage
 

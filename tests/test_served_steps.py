@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from flows.cli.plan import in_all
-from flows.config import resolve
 from flows.plan import plan
 from flows.refs import code_behind, run_identity
+from flows.resolving import resolve
 from flows.step import Cell, StepFigures
 from storage.errors import EngineFault, UserMistake
 from storage.home import Home

@@ -14,10 +14,11 @@ from storage.records import Attempt, Example, ExampleEvidence, MixMember, Prompt
 from tasks.engines.protocol import Response, Sampling
 from tasks.generation import Journal
 from tasks.ingredients import engine_code, problems_code
-from tasks.mix import Judged, MixRule, collect, mix
+from tasks.mix import MixRule, collect, mix
 from tasks.pose import cells, pose
 from tasks.processes import Processes
 from tasks.rationalize import rationalize
+from tasks.rewards import Judged
 from tasks.runtime import Runtime
 from tasks.sample import sample
 from tasks.verify import Outcomes, outcomes, verify

@@ -11,10 +11,11 @@ from storage.manifest import Accounting
 from storage.records import Attempt, Example, Problem, Tombstone
 from storage.tombstones import QUESTION, REQUEST, SOURCE, TEXT, question_digest, source_digest, text_digest
 from tasks.engines.protocol import Sampling
-from tasks.mix import Judged, MixRule, collect, mix
+from tasks.mix import MixRule, collect, mix
 from tasks.pose import cells, pose
 from tasks.processes import Processes
 from tasks.rationalize import rationalize
+from tasks.rewards import Judged
 from tasks.runtime import Runtime
 from tasks.sample import sample
 from tasks.verify import Outcomes, verify

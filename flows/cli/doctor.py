@@ -99,7 +99,7 @@ def fits_prefect(fastapi: str) -> bool:
 
 def folder(home: Path | None, preset: str) -> list[Finding]:
     """The home, and whether the disk holds what the preset writes."""
-    from flows.config import presets, resolve
+    from flows.resolving import presets, resolve
 
     root = Home.at(home).root
     there = next(place for place in (root, *root.parents) if place.exists())

@@ -41,10 +41,10 @@ def plan(
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
-    from flows.config import resolve
     from flows.machine import workers
     from flows.plan import keep
     from flows.plan import plan as planned
+    from flows.resolving import resolve
 
     settings = parse(set or []) | ({} if iterations is None else {"iterations": iterations})
     opened = Home.open(home)

@@ -24,7 +24,7 @@ def list_presets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from flows.config import presets
+    from flows.resolving import presets
 
     table = Table("preset", "method", "what it is")
     for name, preset in presets().items():
@@ -61,7 +61,8 @@ def list_settings(method: str, /, *, preset: Preset = None, json_: bool = False)
 
 def settings_of(method: str, preset: str | None) -> list[Setting]:
     """The settings of a method, with the values that a preset gives them."""
-    from flows.config import config_class, resolve
+    from flows.method_config import config_class
+    from flows.resolving import resolve
 
     values = resolve(method, preset, {}).model_dump(mode="json")
     schema = config_class(method).model_json_schema()

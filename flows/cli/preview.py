@@ -55,8 +55,8 @@ def preview(
     """
     from rich.console import Console
 
-    from flows.config import resolve
     from flows.refs import check, refs_of, settled
+    from flows.resolving import resolve
     from tasks.problems.registry import load
     from tasks.prompts.chat import prompt_of
 

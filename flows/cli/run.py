@@ -45,9 +45,9 @@ def run(
     home
         Folder of the ledger; STARLOOP_HOME or ./.starloop if not given.
     """
-    from flows.config import resolve
     from flows.machine import workers
     from flows.refs import check
+    from flows.resolving import resolve
 
     settings = parse(set or []) | given(
         {

@@ -7,10 +7,11 @@ Response(request_id='9f86…', text='890727106512…A001207', finish_reason='sto
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from storage.errors import UserMistake
 from storage.identity import canonical_json
+from tasks.engines.scoring import Scored
 
 STOP = "stop"
 """The model ended its text, or wrote a stop string."""
@@ -134,4 +135,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give the memory back; the engine cannot be used afterwards."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An engine that also says how likely its model finds a text."""
+
+    def log_likelihoods(self, texts: Sequence[tuple[str, str]]) -> list[Scored]:
+        """One for every pair of a prompt and a completion, in order."""
         ...

@@ -25,6 +25,10 @@ SERVED = frozenset({"openai"})
 """Engines that ask a server: they need no process of their own, and hold no weights."""
 
 
+SCORERS = frozenset({"transformers"})
+"""Engines that say how likely a text is."""
+
+
 class EngineRef(str):
     """A ref as an argument of a task: what counts of it is what decides a text, not prices or how many requests go at a time."""
 
@@ -63,6 +67,11 @@ def check_options(ref: str) -> None:
 def is_served(ref: str) -> bool:
     """Whether the engine asks a server."""
     return ref.partition(":")[0] in SERVED
+
+
+def says_likelihoods(ref: str) -> bool:
+    """Whether the engine can say how likely its model finds a text (see `protocol.Scorer`)."""
+    return ref.partition(":")[0] in SCORERS
 
 
 def deciding(ref: str) -> str:

@@ -22,11 +22,14 @@ from tasks.engines.loading import DTYPES, QUANTIZATIONS, load
 from tasks.engines.memory import give_back, most_tokens, ran_out
 from tasks.engines.prefixes import Family, Prefixes, families
 from tasks.engines.protocol import FAILED, Request, Response, Sampling
+from tasks.engines.scoring import Scored, log_likelihoods
 from tasks.engines.trial import takes_our_attention
 from tasks.engines.uniforms import keys_of
 
 OPTIONS = ("attention", "device", "dtype", "quantization", "rows")
 MOST_ROWS = 1024
+MOST_SCORED = 1 << 13
+"""Tokens whose likelihoods are found at once: each has a number for every word of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,15 @@ class TransformersEngine:
             "alone; a smaller max_tokens, dtype=bfloat16, quantization=4bit or a smaller model needs less"
         )
         return Response(text.request_id, "", FAILED, size, 0, error=problem, final=True)
+
+    def log_likelihoods(self, texts: Sequence[tuple[str, str]]) -> list[Scored]:
+        """How likely each completion is after its prompt; raises UserMistake for what the tokenizer does not take."""
+        encoded = [self._encode([part for pair in texts for part in pair])[place::2] for place in (0, 1)]
+        for problem in (one for part in encoded for one in part if isinstance(one, str)):
+            raise UserMistake(problem)
+        prompts: Any = encoded[0]
+        completions = [[*completion, self.end_tokens[0]] for completion in encoded[1]]
+        return log_likelihoods(self._model, prompts, completions, min(MOST_SCORED, most_tokens(self._model)))
 
     def close(self) -> None:
         """Drop the model; on a GPU its memory goes back to the device."""

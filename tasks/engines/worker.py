@@ -2,6 +2,7 @@
 
     parent → Open(ref, model)               child → Opened(name, weights_digest, batched)  or Fault
     parent → Generate(requests, sampling)   child → Batch(responses) …, then Done() or Fault
+    parent → Score(texts)                   child → Scores(found)  or Fault
     parent → Close()                        child → Done(), and the loop ends
 
 One engine at a time: a second Open closes the first, which gives its memory back only as far as the library does; a
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from storage.errors import EngineFault, StarloopError, UserMistake
 from storage.faults import reached
-from tasks.engines.protocol import Engine, Request, Response, Sampling
+from tasks.engines.protocol import Engine, Request, Response, Sampling, Scorer
 from tasks.engines.registry import open_engine
+from tasks.engines.scoring import Scored
 
 BATCH_ROWS = 256
 BATCH_SECONDS = 0.5
@@ -47,6 +49,18 @@ class Generate:
 @dataclass(frozen=True, slots=True)
 class Batch:
     responses: list[Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Pairs of a prompt and a completion."""
+
+    texts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    found: list[Scored]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,10 @@ def serve(connection: "Connection[object, object]") -> None:
                         for responses in in_batches(engine.generate(asked.requests, asked.sampling), rows):
                             connection.send(Batch(responses))
                         connection.send(Done())
+                    case Score():
+                        if not isinstance(engine, Scorer):
+                            raise EngineFault("the engine in this process cannot say how likely a text is")
+                        connection.send(Scores(engine.log_likelihoods(asked.texts)))
                     case Close():
                         connection.send(Done())
                         return

@@ -6,9 +6,9 @@ import pytest
 
 from flows.advice import SIZES, Situation, recommend
 from flows.cli.main import call
-from flows.config import presets, resolve
 from flows.methods import LOOPS
 from flows.refs import refs_of
+from flows.resolving import presets, resolve
 from flows.zone import Tally, judge
 from storage.errors import UserMistake
 

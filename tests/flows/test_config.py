@@ -3,9 +3,11 @@
 import pytest
 
 from flows.cli.settings import nested, parse
-from flows.config import MixConfig, StarConfig, TrainingConfig, presets, resolve
+from flows.config import MixConfig, TrainingConfig
+from flows.method_config import StarConfig
 from flows.refs import refs_of
 from flows.request import StarRequest, pruned
+from flows.resolving import presets, resolve
 from flows.stopping import on_plateau
 from storage.errors import UserMistake
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from flows.config import presets, resolve
 from flows.plan import plan
 from flows.rehearsal import DEPENDS
+from flows.resolving import presets, resolve
 from storage.errors import UserMistake
 from storage.home import Home
 from tests.problems.test_public_sets import DATA, needs_data

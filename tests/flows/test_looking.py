@@ -8,7 +8,7 @@ from flows.cli.doctor import fits_prefect, folder, writes
 from flows.cli.main import call
 from flows.cli.presets import settings_of
 from flows.cli.preview import chosen, verdicts
-from flows.config import presets, resolve
+from flows.resolving import presets, resolve
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.occupancy import at_work

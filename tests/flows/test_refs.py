@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from flows.config import resolve
 from flows.refs import check, code_behind, names_checkpoint, run_identity, settled
+from flows.resolving import resolve
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import show

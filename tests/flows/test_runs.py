@@ -7,7 +7,8 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from flows.budget import Budget, BudgetReached
-from flows.config import StarConfig, StopConfig
+from flows.config import StopConfig
+from flows.method_config import StarConfig
 from flows.progress import SilentListener
 from flows.request import Runs, StarRequest
 from flows.step import Step

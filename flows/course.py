@@ -1,0 +1,68 @@
+"""The course that a loop takes, whatever its method: the base scored, iterations until there is nothing to gain, the last model tested.
+
+A method says what one iteration is: `iterate(steps, n, base, model)` makes the next model from the one before, with iterations
+counted from 1. Dev is looked at in every iteration, test for the base and the last model only.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.iteration import Steps
+from flows.method_config import config_class
+from flows.methods import loop_of_method
+from flows.protocol import AnyLoop
+from flows.request import Request, session
+from flows.step import Model
+from flows.stopping import on_plateau
+from flows.zpd import check_zone
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an iteration made: its model, and its figures for the ledger, MLflow and the report."""
+
+    model: Model
+    summary: dict[str, Any]
+
+
+Iterate = Callable[[Steps, int, Model, Model], Made]
+
+
+def run_each(method: str, request: Request) -> list[str]:
+    """A flow's body: the method's loop for the request's configuration, or for each of its arms; the run ids."""
+    with session(method, request) as runs:
+        for config in runs.configurations(config_class(method)):
+            with runs.loop(config) as loop:
+                loop_of_method(method)(loop)
+        return runs.run_ids
+
+
+def improve(loop: AnyLoop, iterate: Iterate) -> None:
+    """A loop from its base to its last test."""
+    steps, config = Steps(loop), loop.config
+    base = model = steps.base()
+    dev = steps.evaluate(0, base, "dev")
+    check_zone(steps, base, dev)
+    tested, also = steps.evaluate(0, base, "test"), steps.evaluate_also(0, base)
+    curve, models = [loop.close(0, base, dev, {})], [base]
+    for n in range(1, config.iterations + 1):
+        made = iterate(steps, n, base, model)
+        models.append(model := made.model)
+        curve.append(loop.close(n, model, steps.evaluate(n, model, "dev"), made.summary))
+        if on_plateau(curve, config.stop.plateau_iterations):
+            loop.listener.said(
+                f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"
+            )
+            break
+    chosen = best(curve) if config.final == "best" else len(curve) - 1
+    if chosen != len(curve) - 1:
+        loop.listener.said(f"iteration {chosen} did best on dev; it is the model that is tested and handed over")
+    final, also_final = steps.evaluate(chosen, models[chosen], "test"), steps.evaluate_also(chosen, models[chosen])
+    loop.final_test(tested, final, (also, also_final) if also and also_final else None)
+
+
+def best(curve: Sequence[dict[str, Any]]) -> int:
+    """The place with the highest dev accuracy, the last of equals; the last place where nothing was decided."""
+    scores = [-1.0 if one["held_out_accuracy"] is None else one["held_out_accuracy"] for one in curve]
+    return max(range(len(scores)), key=lambda place: (scores[place], place))

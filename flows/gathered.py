@@ -1,0 +1,35 @@
+"""What an iteration has made of its problems, before anything is trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from storage.manifest import Manifest
+from tasks.caching import StepRecord
+from tasks.rewards import Judged
+from tasks.verify import Outcomes
+
+
+@dataclass
+class Gathered:
+    """What an iteration has made of its problems so far, cell by cell."""
+
+    problems: Manifest
+    judged: list[Judged] = field(default_factory=list)
+    outcomes: list[Outcomes] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def judged_of(
+    origin: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verdicts: Sequence[StepRecord]
+) -> list[Judged]:
+    """Attempts and verdicts of a step, cell by cell."""
+    return [
+        Judged(origin, part, a.output.manifests["attempts"], v.output.manifests["verdicts"])
+        for part, a, v in zip(parts, attempts, verdicts, strict=True)
+    ]
+
+
+def outcomes_of(verdicts: Sequence[StepRecord]) -> list[Outcomes]:
+    """Verdicts of a step as arguments, cell by cell."""
+    return [Outcomes(one.output.manifests["verdicts"], str(one.output.facts["outcomes"])) for one in verdicts]

@@ -1,0 +1,88 @@
+"""What each method can be told beside what every loop is (`flows.config.LoopConfig`)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from flows.config import ALL, LoopConfig, MixConfig
+from storage.errors import UserMistake
+
+
+class StarConfig(LoopConfig):
+    """STaR (Zelikman et al. 2022): what it adds to a loop."""
+
+    rationalize_iterations: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["all"],
+        Field(description="retry failures with the answer as a hint in the first so many iterations, or in all"),
+    ] = ALL
+    train_on: Annotated[
+        Literal["correct", "everything", "answers", "corpus"],
+        Field(
+            description="correct is STaR; the others are controls: no filter, gold answers alone, the base's own corpus"
+        ),
+    ] = "correct"
+
+    @property
+    def learns_from_what_passed(self) -> bool:
+        return self.train_on == "correct"
+
+
+class RestConfig(LoopConfig):
+    """ReST (Gulcehre et al. 2023): several Improve steps a Grow step, with rising thresholds and falling learning rates."""
+
+    reward: Annotated[
+        Literal["verifier", "likelihood"],
+        Field(
+            description="verifier: its score, or 1 for passed and 0 for failed where it has none; likelihood: the model's own mean "
+            "log-likelihood a token"
+        ),
+    ] = "verifier"
+    thresholds: Annotated[
+        tuple[float, ...],
+        Field(min_length=1, description="one Improve step each, rising: what has a reward above it is trained on"),
+    ] = (0.0, 0.5, 0.9)
+    threshold_kind: Annotated[
+        Literal["absolute", "quantile"],
+        Field(description="thresholds as rewards, or as the share of the samples that lies below"),
+    ] = "absolute"
+    learning_rate_decay: Annotated[
+        float, Field(gt=0, le=1, description="the learning rate's factor from one Improve step to the next")
+    ] = 0.5
+    restart: Annotated[
+        Literal["base", "previous"],
+        Field(
+            description="which weights a Grow's first Improve step trains from; the others go on from the one before"
+        ),
+    ] = "previous"
+
+    @model_validator(mode="after")
+    def _thresholds_rise(self) -> Self:
+        if any(later <= earlier for earlier, later in zip(self.thresholds, self.thresholds[1:], strict=False)):
+            raise ValueError(
+                f"thresholds = {list(self.thresholds)} do not rise; ReST keeps less with every Improve step"
+            )
+        if self.threshold_kind == "quantile" and not all(0 <= one < 1 for one in self.thresholds):
+            raise ValueError(f"thresholds = {list(self.thresholds)} as quantiles have to be at least 0 and below 1")
+        return self
+
+
+class RestEmConfig(LoopConfig):
+    """ReST-EM (Singh et al. 2023): many samples a problem, at most ten correct ones of each, always from the base."""
+
+    samples: Annotated[int, Field(ge=1, description="attempts a problem; the paper takes 32 on MATH, 64 on APPS")] = 32
+    mix: MixConfig = MixConfig(cap_per_problem=10)
+    final: Annotated[
+        Literal["last", "best"],
+        Field(description="the model that is tested and handed over: the last one, or the one that did best on dev"),
+    ] = "best"
+
+
+CONFIGS: dict[str, type[LoopConfig]] = {"rest": RestConfig, "rest_em": RestEmConfig, "star": StarConfig}
+"""Method to its configuration."""
+
+
+def config_class(method: str) -> type[LoopConfig]:
+    """The configuration of a method; UserMistake names the valid ones."""
+    if method not in CONFIGS:
+        raise UserMistake(f"no method {method!r}; this checkout has: {', '.join(sorted(CONFIGS))}")
+    return CONFIGS[method]

@@ -1,0 +1,37 @@
+"""Ready-made runs, and a method's whole configuration from one of them with what of it should be different.
+
+>>> resolve("star", "addition-quick", {"iterations": 6, "sampling.temperature": 0.8}).iterations
+6
+"""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flows.config import LoopConfig
+from flows.method_config import config_class
+from flows.validation import merged, validated
+from storage.errors import UserMistake
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Every ready-made run by name: `method`, `about`, and its settings under `config`."""
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def resolve(method: str, preset: str | None, overrides: dict[str, Any]) -> LoopConfig:
+    """A preset's settings with overrides by dotted name (`training.steps`), checked as a whole."""
+    kind = config_class(method)
+    settings: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in presets():
+            fitting = [name for name, one in presets().items() if one["method"] == method]
+            raise UserMistake(f"no preset {preset!r}; for {method} there are: {', '.join(fitting)}")
+        if presets()[preset]["method"] != method:
+            raise UserMistake(f"preset {preset!r} is for {presets()[preset]['method']}, not for {method}")
+        settings = presets()[preset]["config"]
+    return validated(kind, merged(settings, overrides), f"{method}{f' with preset {preset}' if preset else ''}")
