@@ -282,6 +282,11 @@ class LoopConfig(Settings):
         """Whether what it trains is meant to be used, and no control."""
         return True
 
+    @property
+    def further_verifiers(self) -> tuple[str, ...]:
+        """Verifiers that decide its results beside `verifier`."""
+        return ()
+
     @model_validator(mode="after")
     def _every_arm_trains_in_every_iteration(self) -> Self:
         self.training.check_steps(self.iterations)

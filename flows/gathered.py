@@ -33,3 +33,11 @@ def judged_of(
 def outcomes_of(verdicts: Sequence[StepRecord]) -> list[Outcomes]:
     """Verdicts of a step as arguments, cell by cell."""
     return [Outcomes(one.output.manifests["verdicts"], str(one.output.facts["outcomes"])) for one in verdicts]
+
+
+def judging(parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str) -> list[dict[str, Any]]:
+    """What a verifier is called with on a step's attempts, cell by cell."""
+    return [
+        {"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
+        for part, record in zip(parts, attempts, strict=True)
+    ]

@@ -3,11 +3,11 @@ evaluate. A step is submitted cell by cell and is there when all of its cells ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.config import EMBEDDED, NONE, Config, TrainingConfig
-from flows.gathered import Gathered, judged_of, outcomes_of
+from flows.gathered import Gathered, judged_of, judging, outcomes_of
 from flows.protocol import AnyLoop
 from flows.refs import names_checkpoint, refs_of
 from flows.start import architecture_of, chat_in_force, stored_checkpoint
@@ -298,20 +298,22 @@ class Steps:
         verifier: str | None = None,
     ) -> list[StepRecord]:
         """A verdict for every attempt, cell by cell."""
-        return self.loop.run(iteration, title, verify, self._judging(parts, attempts, verifier or self.verifier))
+        return self.loop.run(iteration, title, verify, judging(parts, attempts, verifier or self.verifier))
 
-    def _judging(
-        self, parts: Sequence[Manifest], attempts: Sequence[StepRecord], verifier: str
-    ) -> list[dict[str, Any]]:
-        return [
-            {"problems": part, "attempts": record.output.manifests["attempts"], "verifier": verifier}
-            for part, record in zip(parts, attempts, strict=True)
+    def judge_again(self, iteration: int, title: str, gathered: Gathered, verifier: str) -> Gathered:
+        """The same attempts with another verifier's verdicts."""
+        calls = [{"problems": one.problems, "attempts": one.attempts, "verifier": verifier} for one in gathered.judged]
+        verdicts = self.loop.run(iteration, title, verify, calls)
+        judged = [
+            replace(one, verdicts=record.output.manifests["verdicts"])
+            for one, record in zip(gathered.judged, verdicts, strict=True)
         ]
+        return Gathered(gathered.problems, judged, outcomes_of(verdicts), gathered.summary)
 
     def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
         """A second opinion that only measures: nothing waits for it before the iteration's mix is trained on."""
         if self.audit:
-            calls = self._judging(parts, attempts, self.audit)
+            calls = judging(parts, attempts, self.audit)
             self._audits.append(self.loop.start(iteration, title, verify, calls))
 
     def _finish_audits(self) -> None:

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from flows.config import ALL, LoopConfig, MixConfig
 from storage.errors import UserMistake
 
+VERIFIER, LIKELIHOOD = "verifier", "likelihood"
+"""What a reward can be beside the score of a verifier of its own."""
+
 
 class StarConfig(LoopConfig):
     """STaR (Zelikman et al. 2022): what it adds to a loop."""
@@ -31,12 +34,13 @@ class RestConfig(LoopConfig):
     """ReST (Gulcehre et al. 2023): several Improve steps a Grow step, with rising thresholds and falling learning rates."""
 
     reward: Annotated[
-        Literal["verifier", "likelihood"],
+        str,
         Field(
-            description="verifier: its score, or 1 for passed and 0 for failed where it has none; likelihood: the model's own mean "
-            "log-likelihood a token"
+            min_length=1,
+            description="verifier: its score, or 1 for passed and 0 for failed where it gives none; likelihood: the model's own mean "
+            "log-likelihood a token; or another verifier, for its score: sum_steps, judge:…",
         ),
-    ] = "verifier"
+    ] = VERIFIER
     thresholds: Annotated[
         tuple[float, ...],
         Field(min_length=1, description="one Improve step each, rising: what has a reward above it is trained on"),
@@ -54,6 +58,10 @@ class RestConfig(LoopConfig):
             description="which weights a Grow's first Improve step trains from; the others go on from the one before"
         ),
     ] = "previous"
+
+    @property
+    def further_verifiers(self) -> tuple[str, ...]:
+        return () if self.reward in {VERIFIER, LIKELIHOOD} else (self.reward,)
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:

@@ -42,7 +42,7 @@ def refs_of(config: LoopConfig) -> Refs:
 def code_behind(config: LoopConfig) -> dict[str, object]:
     """The digests of the code and texts that a configuration's refs stand for; raises UserMistake for an unknown ref."""
     refs = refs_of(config)
-    verifiers = [refs.verifier, *([refs.audit] if refs.audit else [])]
+    verifiers = [refs.verifier, *([refs.audit] if refs.audit else []), *config.further_verifiers]
     for verifier in verifiers:
         load_verifier(verifier)
     also = {} if config.evaluation.also == NONE else {"also": _code_of_also(config.evaluation.also)}

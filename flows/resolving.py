@@ -19,8 +19,18 @@ PRESETS = Path(__file__).parent / "presets"
 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Every ready-made run by name: `method`, `about`, and its settings under `config`."""
-    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(PRESETS.glob("*.toml"))}
+    """Every ready-made run by name: `method`, `about`, and its settings under `config`; with `extends`, on top of those of `shared/`."""
+    return {
+        path.stem: _whole(tomllib.loads(path.read_text(encoding="utf-8"))) for path in sorted(PRESETS.glob("*.toml"))
+    }
+
+
+def _whole(preset: dict[str, Any]) -> dict[str, Any]:
+    extended = preset.pop("extends", None)
+    if extended is None:
+        return preset
+    shared = tomllib.loads((PRESETS / "shared" / f"{extended}.toml").read_text(encoding="utf-8"))
+    return preset | {"config": merged(shared, preset.get("config", {}))}
 
 
 def resolve(method: str, preset: str | None, overrides: dict[str, Any]) -> LoopConfig:

@@ -17,7 +17,7 @@ from prefect import flow
 from flows import course
 from flows.iteration import Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
-from flows.method_config import RestConfig
+from flows.method_config import LIKELIHOOD, VERIFIER, RestConfig
 from flows.protocol import AnyLoop
 from flows.request import RestRequest, run_name
 from flows.step import Model
@@ -44,11 +44,15 @@ def iterate(steps: Steps, n: int, base: Model, model: Model) -> course.Made:
     """One Grow step, and the Improve steps that its samples serve."""
     config = steps.settings(RestConfig)
     gathered = steps.sample(n, model, steps.problems(n))
+    rewarded = gathered
+    for verifier in config.further_verifiers:
+        rewarded = steps.judge_again(n, "reward", gathered, verifier)
+    reward = LIKELIHOOD if config.reward == LIKELIHOOD else VERIFIER
     policy = base if config.restart == "base" else model
     summary, improved = gathered.summary, []
     for place, above in enumerate(config.thresholds):
-        threshold = Threshold(config.reward, above, config.threshold_kind)
-        examples = steps.mix(n, gathered, threshold=threshold, title=f"mix {place + 1}")
+        threshold = Threshold(reward, above, config.threshold_kind)
+        examples = steps.mix(n, rewarded, threshold=threshold, title=f"mix {place + 1}")
         slower = config.learning_rate_decay**place
         policy = steps.finetune(n, policy, examples, slower=slower, title=f"fine-tune {place + 1}")
         summary = summary | mixed(examples)
