@@ -37,7 +37,9 @@ def em(tmp_path_factory):
 def grown(tmp_path_factory):
     from flows.rest import improve
 
-    config = resolve("rest", "addition-rest", SMALL | {"samples": 2, "thresholds": [0.1, 0.6, 0.99]})
+    config = resolve(
+        "rest", "addition-rest", SMALL | {"samples": 2, "thresholds": [0.1, 0.6, 0.99], "mix.self_share": 0.5}
+    )
     with plain_loop(config, tmp_path_factory.mktemp("rest")) as loop:
         improve(loop)
         yield loop
