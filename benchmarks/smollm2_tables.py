@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.star_tables import arms_of, replaced
+from benchmarks.measured import arms_of, changed, replaced
 from storage.answers import Run
 from storage.home import Home
 from storage.lineage import Lineage
@@ -124,21 +124,6 @@ def kept(lineage: Lineage, kinds: dict[str, list[Run]], also: str) -> str:
 def against(lineage: Lineage, name: str, seed: int, mine: dict[str, Any], other: dict[str, Any]) -> str:
     gained, lost = changed(lineage, mine, other)
     return f"| {name} | {seed} | {gained} | {lost} | {mcnemar(gained, lost):.2g} |"
-
-
-def changed(lineage: Lineage, mine: dict[str, Any], other: dict[str, Any]) -> tuple[int, int]:
-    """How many problems only the first evaluation has right, and how many only the second."""
-    right = [
-        {
-            problem
-            for (problem,) in lineage.query(
-                f"select problem_id from v_evaluation_item where evaluation_id = '{one['evaluation_id']}' and passed",
-                limit=None,
-            ).rows
-        }
-        for one in (mine, other)
-    ]
-    return len(right[0] - right[1]), len(right[1] - right[0])
 
 
 def share(accuracy: float | None, facts: dict[str, Any]) -> str:

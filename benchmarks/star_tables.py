@@ -9,7 +9,6 @@ Nothing in those sections is written by hand; the text between the markers is re
 """
 
 import argparse
-import re
 from collections import defaultdict
 from html import escape
 from io import StringIO
@@ -17,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import cast
 
+from benchmarks.measured import arms_of, replaced
 from storage.answers import Run
 from storage.home import Home
 from storage.identity import show
@@ -52,13 +52,6 @@ def main() -> None:
     PAGE.write_text(text, encoding="utf-8")
 
 
-def replaced(text: str, name: str, section: str) -> str:
-    """The page with the text between this section's markers replaced."""
-    pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    assert pattern.search(text), f"{PAGE} has no section {name}"
-    return pattern.sub(lambda found: f"{found[1]}{section}\n{found[2]}", text)
-
-
 def demo(home: Home) -> str:
     """The newest run as `starloop status` shows it."""
     from rich.console import Console
@@ -70,13 +63,6 @@ def demo(home: Home) -> str:
         print_runs([document(lineage, lineage.runs()[0], home)], console)
     shown = cast(StringIO, console.file).getvalue()
     return "```text\n" + "\n".join(line.rstrip() for line in shown.strip("\n").splitlines()) + "\n```"
-
-
-def arms_of(lineage: Lineage) -> list[Run]:
-    """The arms of the newest group, in the order they ran; an arm that an earlier group ran too is the same run."""
-    group = next(run for run in lineage.runs() if run.config["arms"])
-    by_name = {run.name: run for run in reversed(lineage.runs()) if run.facts.get("final_test")}
-    return [by_name[arm["name"]] for arm in group.config["arms"] if arm["name"] in by_name]
 
 
 def controls(lineage: Lineage) -> str:
