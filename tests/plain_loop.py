@@ -53,6 +53,7 @@ class PlainLoop:
     asked: list[Asked] = field(default_factory=list)
     closed: list[dict[str, Any]] = field(default_factory=list)
     tested: tuple[Any, ...] = ()
+    zone: dict[str, Any] | None = None
 
     def run(self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]) -> list[StepRecord]:
         return [self._cell(iteration, title, task, call) for call in calls]
@@ -71,7 +72,7 @@ class PlainLoop:
         raise AssertionError(f"a plain loop takes no model in, and {source} was asked for")
 
     def place(self, zone: dict[str, Any]) -> None:
-        del zone
+        self.zone = zone
 
     def final_test(self, base: dict[str, Any], final: dict[str, Any], also: Any = None) -> None:
         self.tested = (base, final, also)

@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
-from flows.zpd import ZpdRequest
+from flows.resolving import resolve
+from flows.star import improve
+from flows.zpd import OutsideZone, ZpdRequest
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.lineage import Lineage
-from tests.small_run import status_of
+from tests.plain_loop import plain_loop
 
 pytestmark = pytest.mark.slow
 
@@ -57,60 +60,64 @@ def test_a_base_in_the_zone_is_measured_whole_and_only_once(starloop, home):
     assert all(run == 0 for run, _ in steps_of(home[0], again["run_id"]).values())
 
 
-SETTINGS = ("problems_per_iteration=20", "iterations=1", "evaluation.dev_problems=60", "evaluation.test_problems=20")
+SMALL = {"problems_per_iteration": 20, "iterations": 1, "model.corpus_documents": 40, "evaluation.dev_problems": 60,
+         "evaluation.test_problems": 20, "audit": "none"}  # fmt: skip
 
 
-def star(starloop, home, *settings: str):
-    words = [word for setting in (f"model.source={home[1]}", *SETTINGS, *settings) for word in ("--set", setting)]
-    return starloop("run", "star", "--preset", "addition-smoke", *words, home=home[0])
+@contextmanager
+def looped(folder, script: str, **settings):
+    """A STaR loop on a script, run until it is done or told to stop; what it stopped for."""
+    engine = script if script.startswith("scripted:") else f"scripted:tests.answers:{script}"
+    config = resolve("star", "addition-smoke", SMALL | {"engine": engine} | settings)
+    with plain_loop(config, folder) as loop:
+        try:
+            improve(loop)
+            yield loop, ""
+        except OutsideZone as why:
+            yield loop, str(why)
 
 
-def facts_of(home) -> dict:
-    """The newest run's facts."""
-    with Lineage.open(Home(home[0]), fresh=True) as lineage:
-        return lineage.runs()[0].facts
+def titles(loop) -> set[str]:
+    return {one.title for one in loop.asked}
 
 
-def test_a_loop_stops_before_it_trains_a_base_below_the_zone(starloop, home):
-    done = star(starloop, home, "engine=scripted:tests.answers:never", "zpd=stop")
-    assert done.returncode == 0, done.stderr
-    facts = facts_of(home)
-    assert (facts["zone"]["verdict"], facts["zone"]["pass_at_8"], facts["zone"]["stops"]) == ("below", 0, True)
-    assert "Eight samples solve 0 %: more samples alone will not do." in facts["why"]
-    assert "Even with the answer as a hint only 0 % of the failures are solved." in facts["why"]
-    ran = {one["step"] for one in facts["steps"]}
-    assert {"zone sample", "zone rationalize"} <= ran
-    assert not ran & {"sample", "mix", "fine-tune", "answer test"}
+def test_a_loop_stops_before_it_trains_a_base_below_the_zone(tmp_path):
+    with looped(tmp_path, "never", zpd="stop") as (loop, why):
+        assert (loop.zone["verdict"], loop.zone["pass_at_8"], loop.zone["stops"]) == ("below", 0, True)
+        assert "Eight samples solve 0 %: more samples alone will not do." in why
+        assert "Even with the answer as a hint only 0 % of the failures are solved." in why
+        assert {"zone sample", "zone rationalize"} <= titles(loop)
+        assert not titles(loop) & {"sample", "mix", "fine-tune", "answer test"}
 
 
-def test_a_loop_above_the_zone_is_asked_no_more_and_goes_on_when_it_is_only_warned(starloop, home):
-    stopped = star(starloop, home, "engine=scripted:tests.answers:always", "zpd=stop")
-    assert stopped.returncode == 0, stopped.stderr
-    run_id, facts = status_of(starloop, home[0])["run_id"], facts_of(home)
-    assert facts["zone"]["verdict"] == "above"
-    assert facts["why"].startswith("stopped before training: Above the zone: there is little to gain")
-    assert facts["why"].endswith("--set zpd=warn goes on all the same")
-    assert not {one["step"] for one in facts["steps"]} & {"zone sample", "sample", "fine-tune"}
-    done = star(starloop, home, "engine=scripted:tests.answers:always", "zpd=warn")
-    assert done.returncode == 0, done.stderr
-    status = status_of(starloop, home[0])
-    assert (status["run_id"], status["state"]) == (run_id, "completed")
+def test_a_loop_above_the_zone_is_asked_no_more(tmp_path):
+    with looped(tmp_path, "always", zpd="stop") as (loop, why):
+        assert loop.zone["verdict"] == "above"
+        assert why.startswith("stopped before training: Above the zone: there is little to gain")
+        assert why.endswith("--set zpd=warn goes on all the same")
+        assert not titles(loop) & {"zone sample", "sample", "fine-tune"}
 
 
-def test_a_set_without_gold_answers_is_not_checked(starloop, home, tmp_path):
+def test_a_loop_that_is_only_warned_goes_on(tmp_path):
+    with looped(tmp_path, "always", zpd="warn") as (loop, why):
+        assert not why
+        assert loop.zone["verdict"] == "above"
+        assert {"sample", "mix", "fine-tune"} <= titles(loop)
+
+
+def test_a_set_without_gold_answers_is_not_checked(tmp_path):
     rows = [{"question": f"{n:05d}+{n + 1:05d}", "split": split}
             for n, split in enumerate(["train"] * 20 + ["dev"] * 10 + ["test"] * 10)]  # fmt: skip
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     answers = tmp_path / "answers.json"
     answers.write_text('{"*": "yes"}')
-    settings = (f"problems=jsonl:{tmp_path}/rows.jsonl", f"engine=scripted:{answers}", "verifier=constraints", "zpd=stop",
-                "audit=none", "mix.self_share=1", "mix.final_self_share=1", "fresh_problems=false")  # fmt: skip
-    done = star(starloop, home, *settings)
-    with Lineage.open(Home(home[0]), fresh=True) as lineage:
-        run = lineage.runs()[0]
-    assert "zone" not in run.facts
-    assert "zone sample" not in {one["step"] for one in run.facts["steps"]}
-    assert "goes on all the same" not in done.stdout
+    settings = {"problems": f"jsonl:{tmp_path}/rows.jsonl", "verifier": "constraints", "zpd": "stop", "mix.self_share": 1,
+                "mix.final_self_share": 1, "fresh_problems": False}  # fmt: skip
+    with looped(tmp_path, f"scripted:{answers}", **settings) as (loop, why):
+        assert not why
+        assert loop.zone is None
+        assert "zone sample" not in titles(loop)
+        assert "the zone is not checked: the problems have no gold answers" in loop.listener.heard
 
 
 def test_a_preset_of_a_loop_says_what_is_measured():
