@@ -112,7 +112,7 @@ def test_a_set_without_gold_answers_is_not_checked(tmp_path):
     answers = tmp_path / "answers.json"
     answers.write_text('{"*": "yes"}')
     settings = {"problems": f"jsonl:{tmp_path}/rows.jsonl", "verifier": "constraints", "zpd": "stop", "mix.self_share": 1,
-                "mix.final_self_share": 1, "fresh_problems": False}  # fmt: skip
+                "mix.final_self_share": 1, "fresh_problems": False, "model.source": "somebody/something", "chat": "off"}  # fmt: skip
     with looped(tmp_path, f"scripted:{answers}", **settings) as (loop, why):
         assert not why
         assert loop.zone is None
