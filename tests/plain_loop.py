@@ -112,9 +112,13 @@ class PlainLoop:
         return StepRecord(output, task.name, digest(iteration, title, len(self.asked)), {}, "", 0.0, 0.0)
 
     def _trained(self, call: dict[str, Any]) -> Output:
-        name = digest(
-            "checkpoint", call["base_checkpoint_id"], call["mix_id"], call["recipe"].canonical(), call["seed"]
-        )
+        recipe = call["recipe"].canonical()
+        return self._named(digest("checkpoint", call["base_checkpoint_id"], call["mix_id"], recipe, call["seed"]))
+
+    def _taken_in(self, call: dict[str, Any]) -> Output:
+        return self._named(digest("taken in", call["model"]))
+
+    def _named(self, name: str) -> Output:
         weights = digest("scripted", str(self.runtime.home.checkpoints / name))
         return Output({}, Accounting(1, ok=1), {"checkpoint_id": name, "weights_digest": weights, "kind": "full"})
 
