@@ -50,7 +50,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         "engine": engine_code(config.engine),
         "problems": problems_code(config.problems),
         "template": template_text(refs.template),
-        "trainer": trainer_code(None),
+        "trainer": trainer_code(config.training),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
     }
