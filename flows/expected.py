@@ -111,6 +111,7 @@ EXPECTED: dict[str, Expectation] = {
     "score": _score,
     "take_in": _taken_in,
     "likelihood": _likelihood,
+    "pair_up": _mix,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

@@ -23,6 +23,7 @@ from tasks.engines.registry import EngineRef, takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import MixRule, collect, mix
+from tasks.pair_up import PairRule, pair_up
 from tasks.pose import cells, pose
 from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
@@ -190,8 +191,11 @@ class Steps:
             "rule": rule,
             "chat": self.chat,
         }
+        task = mix
+        if self.config.training.objective != "sft":
+            task, call = pair_up, self.pairing(pool, mixing.pairs_per_problem)
         try:
-            examples = training_set_of(self.loop.run(iteration, title, mix, [call])[0])
+            examples = training_set_of(self.loop.run(iteration, title, task, [call])[0])
         except StarloopError:
             self._finish_audits()
             raise
@@ -202,6 +206,15 @@ class Steps:
                 "set's corpus has no more"
             )
         return examples
+
+    def pairing(self, pool: Sequence[Gathered], per_problem: int) -> dict[str, Any]:
+        """What right and wrong answers are paired with."""
+        return {
+            "judged": tuple(part for one in pool for part in one.judged),
+            "template": self.template,
+            "rule": PairRule(per_problem, self.config.seed),
+            "chat": self.chat,
+        }
 
     def answers(self, iteration: int, problems: Manifest) -> TrainingSet:
         """The gold answers of the iteration's problems, without rationales."""
@@ -362,6 +375,8 @@ class Steps:
             "chat": self.chat,
         }
         facts = self.loop.run(iteration, title, finetune, [call])[0].output.facts
+        if "preference" in facts:
+            examples.facts["preference"] = facts["preference"]
         kind = str(facts["kind"])
         base = (start.base_checkpoint_id or start.checkpoint_id) if start and kind == "adapter" else None
         return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]), kind, base)

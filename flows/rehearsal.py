@@ -149,7 +149,7 @@ class Rehearsal:
             return self._span(call["problems"]) * Span(call["samples"], call["samples"])
         if task == "rationalize":
             return self._rationalized(self._span(call["problems"]))
-        if task == "mix":
+        if task in ("mix", "pair_up"):
             return sum((self._span(part.attempts) for part in call["judged"]), start=NOTHING)
         for name in ("attempts", "members", "problems"):
             if isinstance(call.get(name), Manifest):

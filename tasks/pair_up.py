@@ -23,9 +23,9 @@ from tasks.caching import cached_task
 from tasks.composition import RATIONALIZED
 from tasks.engines.protocol import FAILED, LENGTH
 from tasks.ingredients import chat_code, template_text
-from tasks.mix import Judged
 from tasks.prompts.chat import Chat, prompt_of
 from tasks.prompts.render import completion
+from tasks.rewards import Judged
 from tasks.runtime import Runtime
 from tasks.training.pairs import CHOSEN, REJECTED
 from tasks.verify import outcomes
