@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config import EMBEDDED, NONE, OWN, LoopConfig
+from flows.fitting import check_fits, check_ranks
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -85,6 +86,8 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
             raise UserMistake(
                 f"{config.problems} has no {split} problems; a loop needs some in each split ({', '.join(SPLITS)})"
             )
+    check_fits(config)
+    check_ranks(config)
     if config.chat == "on" and config.model.source == EMBEDDED:
         raise UserMistake("the embedded model has no chat template; set chat = auto or off")
     if config.evaluation.also != NONE and load_problems(config.evaluation.also).size("dev") == 0:

@@ -36,8 +36,8 @@ def preferring(spec, trained, tmp_path_factory):
         folder = tmp_path_factory.mktemp("pairs")
         examples = write_examples(folder / "examples.parquet", [side for pair in PAIRS for side in pair])
         members = write_pairs(folder / "members.parquet", PAIRS)
-        whole = {"base": trained[0].out, "architecture": None, "examples": (examples,), "members": (members,)}
-        return spec(recipe=recipe, **whole | changes)
+        plain = spec(recipe=recipe, base=trained[0].out, architecture=None)
+        return replace(plain, examples=(examples,), members=(members,), **changes)
 
     return make
 
