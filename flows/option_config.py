@@ -78,6 +78,10 @@ def check_options(config: "LoopConfig") -> None:
                 f"training.objective = {training.objective} pairs right and wrong answers of a problem, and samples = 1 gives one; "
                 "raise samples"
             )
+        if (trained_on := getattr(config, "train_on", "correct")) != "correct":
+            raise ValueError(
+                f"train_on = {trained_on} is a control without a filter, which has nothing to prefer; set training.objective = sft"
+            )
         if min(mix.self_share, mix.final_self_share) < 1:
             raise ValueError(
                 f"training.objective = {training.objective} trains on pairs, and original data has no wrong answers; "
@@ -88,7 +92,7 @@ def check_options(config: "LoopConfig") -> None:
             f"problem_pool = {config.problem_pool} is less than problems_per_iteration = {config.problems_per_iteration}, "
             "which problem_choice = adaptive takes from it; raise the one or lower the other"
         )
-    if config.rank.by != "none" and config.samples < 2:
+    if config.rank.by != "none" and config.samples < 2 and not getattr(config, "rationalize_iterations", 0):
         raise ValueError(
             "rank.by trains a verifier on right and wrong answers of a problem; raise samples to 2 or more"
         )

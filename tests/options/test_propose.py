@@ -78,7 +78,7 @@ def test_new_sums_of_an_endless_set_are_admitted_once_with_their_parents(runtime
     known = pose.function(source, "train", 0, 6, 3, runtime).manifests["problems"]
     held_out = {load(source).key(one.question) for split in ("dev", "test") for one in load(source).take(split, 0, 900)}
     fresh = [f"{a}+{b}" for a in range(100, 140) for b in (777, 901) if f"{a:05d}+{b:05d}" not in held_out][:20]
-    made = proposals(known, fresh + ["Problem: 777+100", "12+345", "1000+2000"], count=200)
+    made = proposals(known, [*fresh, "Problem: 777+100", "12+345", "1000+2000"], count=200)
     output = admitted(runtime, made, known, source, True)
     problems = rows(runtime, output, "problems", Problem)
     attempts = {one.attempt_id: one for one in rows(runtime, made, "attempts", Attempt)}
