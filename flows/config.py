@@ -10,15 +10,16 @@ form, empty means "as the preset says".
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from flows.option_config import BalanceConfig, ProposeConfig, RankConfig, check_options
+from flows.settings import Count, Settings
 from flows.validation import merged, validated
 
 if TYPE_CHECKING:
     from tasks.training.recipe import Recipe
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 NONE = "none"
 """The word for "not at all", where a setting can be that."""
 MOST_STEPS = 10_000_000
@@ -27,12 +28,6 @@ OWN = "own"
 """The word for what a problem set brings with it."""
 ALL = "all"
 EMBEDDED = "embedded"
-
-
-class Settings(BaseModel):
-    """Unknown names are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SamplingConfig(Settings):
@@ -81,6 +76,14 @@ class TrainingConfig(Settings):
     save_steps: Annotated[
         int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")
     ] = 0
+    objective: Annotated[
+        Literal["sft", "dpo", "dpo_nll"],
+        Field(
+            description="sft: make what was kept likelier; dpo: right answers likelier than wrong ones; dpo_nll: both (Iterative RPO)"
+        ),
+    ] = "sft"
+    dpo_beta: Annotated[float, Field(gt=0, description="dpo: how hard it holds to the weights it starts from")] = 0.1
+    nll_weight: Annotated[float, Field(gt=0, description="dpo_nll: weight of the right answer's own likelihood")] = 1.0
 
     def check_steps(self, iterations: int) -> None:
         """Raises ValueError unless every iteration has a step to train, and a number of them that can be trained."""
@@ -173,6 +176,13 @@ class MixConfig(Settings):
         Field(description="all that passed, or of each problem the one that its verifier scores highest"),
     ] = "all"
 
+    pairs_per_problem: Annotated[
+        int,
+        Field(
+            ge=0, description="training.objective dpo: most pairs a problem, which no other filter here touches; 0: all"
+        ),
+    ] = 10
+
     def share_in(self, iteration: int) -> float:
         """The wanted self-generated share of an iteration, counted from 1."""
         from math import cos, pi
@@ -262,6 +272,19 @@ class LoopConfig(Settings):
     restart: Annotated[Literal["base", "previous"], Field(description="which weights each iteration trains from")] = (
         "base"
     )
+    problem_choice: Annotated[
+        Literal["next", "adaptive"],
+        Field(
+            description="which problems an iteration samples: the next ones, or of a fixed pool those longest not visited and least "
+            "often solved (AdaSTaR)"
+        ),
+    ] = "next"
+    problem_pool: Annotated[
+        int, Field(ge=1, description="problem_choice adaptive: how many problems it chooses from")
+    ] = 5000
+    balance: BalanceConfig = BalanceConfig()
+    propose: ProposeConfig = ProposeConfig()
+    rank: RankConfig = RankConfig()
     pool: Annotated[
         Literal["last", "all"], Field(description="train on this iteration's examples, or on all so far")
     ] = "last"
@@ -290,6 +313,7 @@ class LoopConfig(Settings):
     @model_validator(mode="after")
     def _every_arm_trains_in_every_iteration(self) -> Self:
         self.training.check_steps(self.iterations)
+        check_options(self)
         self.expanded()
         return self
 

@@ -12,6 +12,7 @@ from flows.iteration import Steps
 from flows.method_config import config_class
 from flows.methods import loop_of_method
 from flows.protocol import AnyLoop
+from flows.ranking import ranked
 from flows.request import Request, session
 from flows.step import Model
 from flows.stopping import on_plateau
@@ -49,7 +50,8 @@ def improve(loop: AnyLoop, iterate: Iterate) -> None:
     for n in range(1, config.iterations + 1):
         made = iterate(steps, n, base, model)
         models.append(model := made.model)
-        curve.append(loop.close(n, model, steps.evaluate(n, model, "dev"), made.summary))
+        dev, picked = steps.evaluate(n, model, "dev"), ranked(steps, n, base, model)
+        curve.append(loop.close(n, model, dev, made.summary | picked))
         if on_plateau(curve, config.stop.plateau_iterations):
             loop.listener.said(
                 f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"

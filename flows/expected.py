@@ -101,6 +101,16 @@ def _likelihood(call: Mapping[str, Any], promise: Promise, asked: float) -> Outp
     return _output(promise, asked, {}, {"log_likelihood": None})
 
 
+def _problems(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    return _output(promise, asked, {"problems": "problem", "verdicts": "verdict"}, {})
+
+
+def _balance(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    facts = {"temperature": call["probes"][0].temperature, "threshold": None, "score": None, "waits": promise.text}
+    return _output(promise, asked, {}, facts)
+
+
 EXPECTED: dict[str, Expectation] = {
     "sample": _attempts,
     "rationalize": _attempts,
@@ -111,8 +121,20 @@ EXPECTED: dict[str, Expectation] = {
     "score": _score,
     "take_in": _taken_in,
     "likelihood": _likelihood,
+    "pair_up": _mix,
+    "propose": _attempts,
+    "admit": _problems,
+    "settle": _problems,
+    "choose": _problems,
+    "pick_first": _problems,
+    "balance": _balance,
+    "rank": _verdicts,
+    "pick": _likelihood,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
+
+QUICK = frozenset({"choose", "pick_first"})
+"""Tasks that are done for real as well, where all that they take is there."""
 
 
 def waits_for(text: str) -> tuple[str, ...]:

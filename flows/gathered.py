@@ -18,6 +18,8 @@ class Gathered:
     judged: list[Judged] = field(default_factory=list)
     outcomes: list[Outcomes] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
+    """The reward above which this iteration keeps, where it chose one itself."""
 
 
 def judged_of(

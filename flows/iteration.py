@@ -3,11 +3,15 @@ evaluate. A step is submitted cell by cell and is there when all of its cells ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from flows.balancing import balanced
+from flows.choosing import adaptive
 from flows.config import EMBEDDED, NONE, Config, TrainingConfig
 from flows.gathered import Gathered, judged_of, judging, outcomes_of
+from flows.held_out import Answered, HeldOut
+from flows.proposing import proposed
 from flows.protocol import AnyLoop
 from flows.refs import names_checkpoint, refs_of
 from flows.start import architecture_of, chat_in_force, stored_checkpoint
@@ -23,6 +27,7 @@ from tasks.engines.registry import EngineRef, takes_messages
 from tasks.evaluate import score
 from tasks.finetune import finetune
 from tasks.mix import MixRule, collect, mix
+from tasks.pair_up import PairRule, pair_up
 from tasks.pose import cells, pose
 from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
@@ -36,27 +41,6 @@ from tasks.verify import verify
 LARGEST_EVALUATION_CELL = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A split answered greedily, cell by cell, with its verdicts."""
-
-    parts: list[Manifest]
-    attempts: list[StepRecord]
-    verdicts: list[StepRecord]
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """Problems that are only ever looked at, with the prompts and the verifier that go with them; `name` is in the steps' titles."""
-
-    name: str
-    problems: str
-    split: str
-    count: int
-    template: str
-    verifier: str
-
-
 class Steps:
     """The shared steps of one loop. Iteration 0 is the base; iterations count from 1."""
 
@@ -65,7 +49,7 @@ class Steps:
         self.config = loop.config
         refs = refs_of(self.config)
         self.template, self.verifier, self.audit = refs.template, refs.verifier, refs.audit
-        self._history: list[Gathered] = []
+        self.history: list[Gathered] = []
         self._original_data: Manifest | None = None
         self._audits: list[Any] = []
         self._held_out: dict[str, Manifest] = {}
@@ -92,7 +76,7 @@ class Steps:
             return self._taken_in(model.source)
         corpus = self._original_data = self.pose(0, "corpus", 0, model.corpus_documents, "corpus")
         documents = self._collected(0, "corpus mix", corpus, CORPUS, seed=model.seed)
-        return self._train(
+        return self.train(
             0,
             "pre-train",
             None,
@@ -105,6 +89,8 @@ class Steps:
 
     def problems(self, iteration: int) -> Manifest:
         """The training problems of an iteration: the next ones of the stream, or the same again."""
+        if self.config.problem_choice == "adaptive":
+            return adaptive(self, iteration)
         count = self.config.problems_per_iteration
         start = (iteration - 1) * count if self.config.fresh_problems else 0
         return self.pose(iteration, "train", start, count, "problems")
@@ -125,10 +111,11 @@ class Steps:
     def sample(self, iteration: int, model: Model, problems: Manifest) -> Gathered:
         """K attempts at every problem, and a verdict for each."""
         self._asserted(problems)
+        problems, added = proposed(self, iteration, model, problems)
+        how = balanced(self, iteration, model, problems)
         parts = cells(problems, self.loop.runtime.shards)
         calls = [
-            self.writing(part, model)
-            | {"sampling": self._sampling(), "first_sample": 0, "samples": self.config.samples}
+            self.writing(part, model) | {"sampling": how.sampling, "first_sample": 0, "samples": self.config.samples}
             for part in parts
         ]
         attempts = self.loop.run(iteration, "sample", sample, calls)
@@ -136,7 +123,10 @@ class Steps:
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
         gathered = Gathered(problems, judged_of(SAMPLED, parts, attempts, verdicts), outcomes_of(verdicts))
+        gathered.threshold = how.threshold
         gathered.summary = {
+            **added,
+            **how.summary,
             "attempts": total.asked,
             "correct": total.ok,
             "undecided": total.undecided,
@@ -147,14 +137,14 @@ class Steps:
             "sampled_tokens": sum(int(str(record.output.facts["tokens"])) for record in attempts),
         }
         self._audit(iteration, "audit", parts, attempts)
-        self._history.append(gathered)
+        self.history.append(gathered)
         return gathered
 
     def rationalize(self, iteration: int, model: Model, gathered: Gathered) -> None:
         """A hinted retry of every problem without a right attempt; verified like the others."""
         parts = cells(gathered.problems, self.loop.runtime.shards)
         calls = [
-            self.writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self._sampling()}
+            self.writing(part, model) | {"attempts": one.attempts, "verdicts": outcomes, "sampling": self.drawing()}
             for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
@@ -180,7 +170,9 @@ class Steps:
     ) -> TrainingSet:
         """What passed (of this iteration, or of all so far) or is above the threshold, with the wanted share of original data."""
         mixing = self.config.mix
-        pool = self._history if self.config.pool == "all" else [gathered]
+        if threshold is None and gathered.threshold is not None:
+            threshold = Threshold("verifier", gathered.threshold)
+        pool = self.history if self.config.pool == "all" else [gathered]
         share = mixing.share_in(iteration)
         rule = MixRule(keep, share, mixing.cap_per_problem, self.config.seed, mixing.dedupe, mixing.select, threshold)
         call = {
@@ -190,8 +182,11 @@ class Steps:
             "rule": rule,
             "chat": self.chat,
         }
+        task = mix
+        if self.config.training.objective != "sft":
+            task, call = pair_up, self.pairing(pool, mixing.pairs_per_problem)
         try:
-            examples = training_set_of(self.loop.run(iteration, title, mix, [call])[0])
+            examples = training_set_of(self.loop.run(iteration, title, task, [call])[0])
         except StarloopError:
             self._finish_audits()
             raise
@@ -202,6 +197,15 @@ class Steps:
                 "set's corpus has no more"
             )
         return examples
+
+    def pairing(self, pool: Sequence[Gathered], per_problem: int) -> dict[str, Any]:
+        """What right and wrong answers are paired with."""
+        return {
+            "judged": tuple(part for one in pool for part in one.judged),
+            "template": self.template,
+            "rule": PairRule(per_problem, self.config.seed),
+            "chat": self.chat,
+        }
 
     def answers(self, iteration: int, problems: Manifest) -> TrainingSet:
         """The gold answers of the iteration's problems, without rationales."""
@@ -220,7 +224,7 @@ class Steps:
         steps = training.steps_in(iteration)
         if slower != 1:
             training = training.model_copy(update={"learning_rate": training.learning_rate * slower})
-        model = self._train(iteration, title, start, None, examples, training, steps, self.config.seed)
+        model = self.train(iteration, title, start, None, examples, training, steps, self.config.seed)
         self._finish_audits()
         return model
 
@@ -286,7 +290,7 @@ class Steps:
             "chat": None if takes_messages(self.config.engine) else self.chat,
         }
 
-    def _sampling(self) -> Sampling:
+    def drawing(self) -> Sampling:
         return Sampling(**self.config.sampling.model_dump())
 
     def judge(
@@ -339,7 +343,7 @@ class Steps:
         }
         return training_set_of(self.loop.run(iteration, title, collect, [call])[0])
 
-    def _train(
+    def train(
         self,
         iteration: int,
         title: str,
@@ -362,6 +366,8 @@ class Steps:
             "chat": self.chat,
         }
         facts = self.loop.run(iteration, title, finetune, [call])[0].output.facts
+        if "preference" in facts:
+            examples.facts["preference"] = facts["preference"]
         kind = str(facts["kind"])
         base = (start.base_checkpoint_id or start.checkpoint_id) if start and kind == "adapter" else None
         return Model(str(facts["checkpoint_id"]), str(facts["weights_digest"]), kind, base)

@@ -69,6 +69,11 @@ class RestConfig(LoopConfig):
             raise ValueError(
                 f"thresholds = {list(self.thresholds)} do not rise; ReST keeps less with every Improve step"
             )
+        if self.training.objective != "sft":
+            raise ValueError(
+                f"training.objective = {self.training.objective} pairs right answers with wrong ones, and ReST keeps what is above a "
+                "threshold; set it to sft"
+            )
         if self.threshold_kind == "quantile" and not all(0 <= one < 1 for one in self.thresholds):
             raise ValueError(f"thresholds = {list(self.thresholds)} as quantiles have to be at least 0 and below 1")
         return self

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.config import EMBEDDED, NONE, OWN, LoopConfig
+from flows.fitting import check_fits, check_ranks
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -50,7 +51,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         "engine": engine_code(config.engine),
         "problems": problems_code(config.problems),
         "template": template_text(refs.template),
-        "trainer": trainer_code(None),
+        "trainer": trainer_code(config.training),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
     }
@@ -85,6 +86,8 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
             raise UserMistake(
                 f"{config.problems} has no {split} problems; a loop needs some in each split ({', '.join(SPLITS)})"
             )
+    check_fits(config)
+    check_ranks(config)
     if config.chat == "on" and config.model.source == EMBEDDED:
         raise UserMistake("the embedded model has no chat template; set chat = auto or off")
     if config.evaluation.also != NONE and load_problems(config.evaluation.also).size("dev") == 0:

@@ -6,6 +6,10 @@ from typing import Any
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
 from tasks.composition import RATIONALIZED, SAMPLED
+from tasks.training.pairs import CHOSEN
+
+OF_PAIRS = ("pairs", "paired_problems", "preference")
+"""What is said of a training set of pairs beside the rest; `preference` is what the training did to their likelihoods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
     """A training set's figures, for the iteration's summary."""
     origins: dict[str, int] = examples.facts["rows_by_origin"]
     return {
-        "kept": origins.get(SAMPLED, 0) + origins.get(RATIONALIZED, 0),
+        "kept": sum(origins.get(origin, 0) for origin in (SAMPLED, RATIONALIZED, CHOSEN)),
         "rationalized_kept": origins.get(RATIONALIZED, 0),
         "train_rows": examples.facts["rows"],
         "rows_by_origin": origins,
@@ -36,6 +40,7 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
         "originals_missing": missing_originals(examples.facts),
         "self_share_by_characters": examples.facts["self_share_by_characters"],
         "mix_id": examples.mix_id,
+        **{name: examples.facts[name] for name in OF_PAIRS if name in examples.facts},
     }
 
 

@@ -124,6 +124,7 @@ def finetune(
             "losses": [round(loss, 5) for loss in result.losses],
             "parameters": result.parameters,
             "trainable_parameters": result.trainable_parameters,
+            **({"preference": result.preference} if result.preference else {}),
         },
     )
 
@@ -159,7 +160,7 @@ def train(spec: TrainingSpec, training_id: str, runtime: Runtime) -> TrainingRes
         path = spec.write(runtime.home.trainings / training_id / "spec.json")
     runtime.engines.close()
     answer = runtime.processes.call(
-        "tasks.training.sft:run",
+        f"{spec.recipe.trainer}:run",
         str(path),
         log=runtime.home.logs / f"training-{training_id}.log",
         threads=runtime.threads,

@@ -1,6 +1,6 @@
 """What a ref stands for in a cache key: the code it resolves to, or the text of its prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from storage.identity import digest, digest_bytes
@@ -8,6 +8,7 @@ from tasks.code_digest import code_of
 from tasks.engines import registry as engines
 from tasks.problems import registry as problem_sets
 from tasks.prompts.render import FORMS, template_digest
+from tasks.training.recipe import OBJECTIVES
 from tasks.verifiers import registry as verifiers
 
 
@@ -67,5 +68,6 @@ def _text(template: str, forms: Sequence[str]) -> object:
 
 
 def trainer_code(recipe: object) -> object:
-    del recipe
-    return code_of("tasks.training.sft").as_json()
+    """The code that trains by a recipe, which may come as the JSON that a key holds of it."""
+    objective = recipe.get("objective", "sft") if isinstance(recipe, Mapping) else getattr(recipe, "objective", "sft")
+    return code_of(OBJECTIVES[str(objective)]).as_json()

@@ -9,6 +9,7 @@ from tasks.engines.scoring import Scored
 from tasks.ingredients import engine_code
 from tasks.runtime import Runtime
 from tasks.sitting import startup_took
+from tasks.training.pairs import CHOSEN
 
 MOST_EXAMPLES = 2_000
 """More would say no more: the mean of so many is known to a hundredth of their spread."""
@@ -25,7 +26,7 @@ def likelihood(
     runtime: Runtime,
 ) -> Output:
     """The mean log-likelihood a token, in nats, of the first `MOST_EXAMPLES` members that models wrote, under the checkpoint."""
-    wanted = [one.example_id for one in runtime.shards.iterate(members, MixMember) if one.role in GENERATED][
+    wanted = [one.example_id for one in runtime.shards.iterate(members, MixMember) if one.role in (*GENERATED, CHOSEN)][
         :MOST_EXAMPLES
     ]
     texts = {one.example_id: one for one in runtime.shards.iterate(examples, Example)}

@@ -63,3 +63,10 @@ def pose(source: str, split: str, start: int, count: int, cell_rows: int, runtim
 def cells(problems: Manifest, shards: Shards) -> list[Manifest]:
     """One manifest a shard."""
     return [Manifest("problem", (shard,), shards.rows("problem", shard)) for shard in problems.shards]
+
+
+@cached_task("first problems")
+def pick_first(problems: Manifest, count: int, runtime: Runtime) -> Output:
+    """The first `count` of these problems, as one cell."""
+    rows = list(islice(runtime.shards.iterate(problems, Problem), count))
+    return Output({"problems": runtime.shards.write("problem", rows)}, Accounting(len(rows), ok=len(rows)))

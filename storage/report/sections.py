@@ -8,7 +8,7 @@ from markupsafe import Markup
 from storage.report.arms import Arm, Tally
 from storage.report.svg import Bar, Part, bars, duration, percent
 
-WRITTEN = ("sampled", "rationalized")
+WRITTEN = ("sampled", "rationalized", "chosen", "rejected")
 ORIGINS = ("sampled", "rationalized", "original", "corpus")
 
 

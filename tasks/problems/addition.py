@@ -10,6 +10,7 @@ The corpus is what the embedded base is pre-trained on: worked examples over tra
 (`scratchpad.py`). Problems of train, dev and test carry no worked solution; the model writes its own.
 """
 
+import re
 from math import isqrt
 
 from storage.errors import UserMistake
@@ -80,6 +81,17 @@ class Addition:
         """
         return [self._document(place) for place in range(start, start + count)]
 
+    def asked(self, text: str) -> Problem | None:
+        """The train problem that a text asks, with its answer: the first `a+b` of numbers that these sums have; else None."""
+        found = re.search(r"(?<!\d)(\d+)\s*\+\s*(\d+)(?!\d)", text)
+        pair = found and (int(found[1]), int(found[2]))
+        length = pair and next((one for one in self._lengths if one.holds(*pair)), None)
+        return self._problem("train", length, pair) if pair and length else None
+
+    def key(self, question: str) -> str:
+        """What the same sum in either order has in common."""
+        return "+".join(sorted(question.split("+")))
+
     def _document(self, place: int) -> Problem:
         lap, place_in_round = divmod(place, len(self._corpus_round))
         pairs, turn = self._corpus_round[place_in_round]
@@ -130,6 +142,10 @@ class PairsOfLength:
         self._shuffle = Permutation(size, f"addition of {digits} digits")
         self._train_size = size - self._test - self._dev
         self._corpus_shuffle = Permutation(self._train_size, f"corpus of {digits} digits")
+
+    def holds(self, a: int, b: int) -> bool:
+        """Whether both numbers are as long as these."""
+        return self._low <= min(a, b) and max(a, b) < self._low + self._count
 
     def held_out(self, split: str) -> list[tuple[int, int]]:
         places = range(self._test) if split == "test" else range(self._test, self._test + self._dev)

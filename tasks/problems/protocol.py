@@ -1,6 +1,6 @@
 """What a problem set is: ordered problems in three splits, and what goes with them."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from storage.errors import UserMistake
 from storage.records import Problem
@@ -13,7 +13,7 @@ class ProblemSet(Protocol):
     """Problems with gold answers. The same arguments give the same problems, on every machine.
 
     A set may also have an `alphabet`: every character of its prompts and completions, newline last. Of one that has none
-    all texts are read before an embedded model is made for it.
+    all texts are read before an embedded model is made for it. One that is `Proposable` can take new problems from a model.
     """
 
     name: str
@@ -34,6 +34,19 @@ class ProblemSet(Protocol):
 
     def corpus(self, start: int, count: int) -> list[Problem]:
         """Worked examples for pre-training, with the completion as `rationale`; empty where the set has none."""
+        ...
+
+
+@runtime_checkable
+class Proposable(Protocol):
+    """A problem set that knows the answer to any question of its kind, whoever asks it."""
+
+    def asked(self, text: str) -> Problem | None:
+        """The train problem that a text asks, with its gold answer; None where it asks none that this set could."""
+        ...
+
+    def key(self, question: str) -> str:
+        """Equal for questions that are the same but for the set's symmetry (a + b = b + a)."""
         ...
 
 

@@ -9,6 +9,7 @@ pairs each sum is asked in both orders, so a + b and b + a stand in the same spl
 No problem has a worked solution: the model writes its own. For models that read words; `addition` is for those that read digits.
 """
 
+import re
 from math import isqrt
 
 from storage.errors import UserMistake
@@ -42,7 +43,7 @@ class Sums:
 
     def __init__(self, largest: int, sign: str) -> None:
         self.name = f"sums:{largest}{'' if sign == 'plus' else f',sign={sign}'}"
-        self._sign = sign
+        self._sign, self._largest = sign, largest
         self._pairs = (largest + 1) * (largest + 2) // 2
         self._both_orders = sign == "plus" and self._pairs < FEW_PAIRS
         self._shuffle = Permutation(self._pairs, f"sums up to {largest}")
@@ -67,6 +68,20 @@ class Sums:
         """None: nobody worked these out."""
         del start, count
         return []
+
+    def asked(self, text: str) -> Problem | None:
+        """The train problem that a text asks, with its answer: the first sum (or difference) that this set could ask; else None."""
+        found = re.search(rf"(?<![\d.])(\d+)\s*{re.escape(SIGNS[self._sign])}\s*(\d+)(?![\d.]*\d)", text)
+        if not found:
+            return None
+        a, b = int(found[1]), int(found[2])
+        fits = max(a, b) <= self._largest and (self._sign == "plus" or a >= b)
+        return self._problem("train", a, b) if fits else None
+
+    def key(self, question: str) -> str:
+        """What the same question has in common, a sum in either order."""
+        a, b = re.findall(r"\d+", question)
+        return " ".join(sorted((a, b), key=int)) if self._sign == "plus" else f"{a} {b}"
 
     def _asked(self, split: str) -> list[tuple[int, int]]:
         """Every pair of a split in both orders: first each once, then the other way round."""

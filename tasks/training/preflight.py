@@ -78,7 +78,7 @@ def check_chat(rows: Sequence[Row], prompts: Sequence[list[int]], tokenizer: Any
         if prompt != ids:
             place = next((place for place, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), 0)
             raise TrainingFault(
-                f"{_name(rows[index])} begins with other tokens than the base's chat template gives for its turn, from token "
+                f"{rows[index].name} begins with other tokens than the base's chat template gives for its turn, from token "
                 f"{place} on ({len(prompt)} and {len(ids)} tokens); nothing was trained"
             )
 
@@ -141,7 +141,7 @@ def _encode(tokenizer: Any, rows: Sequence[Row], texts: list[str]) -> list[list[
             (pair for pair in zip(rows, texts, strict=True) if not _encodes(tokenizer, pair[1])), (rows[0], "")
         )
         raise TrainingFault(
-            f"{_name(row)} has a character that the base's tokenizer does not know, in {_short(text)}; "
+            f"{row.name} has a character that the base's tokenizer does not know, in {_short(text)}; "
             "leave it out of the mix or take another base"
         ) from error
 
@@ -158,11 +158,7 @@ def _refuse(bad: Sequence[tuple[int, object]], rows: Sequence[Row], sentence: st
     if bad:
         index, value = bad[0]
         others = f" ({len(bad) - 1} more rows like it)" if len(bad) > 1 else ""
-        raise TrainingFault(f"{_name(rows[index])} {sentence.format(value)}{others}")
-
-
-def _name(row: Row) -> str:
-    return f"row {row.position} of the mix (exm_{row.example_id})"
+        raise TrainingFault(f"{rows[index].name} {sentence.format(value)}{others}")
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,6 @@ def launch(spec_path: str, spec: TrainingSpec, progress: Progress) -> None:
 
 def main(spec_path: str) -> None:
     """One of the processes."""
-    from tasks.training.sft import run
-
     end_with_parent()
 
     def report(message: dict[str, Any]) -> None:
@@ -96,7 +95,7 @@ def main(spec_path: str) -> None:
             print(json.dumps(message), flush=True)  # noqa: T201 - read by the launcher
 
     try:
-        run(spec_path, report)
+        import_module(TrainingSpec.read(spec_path).recipe.trainer).run(spec_path, report)
     except errors.StarloopError as fault:
         if rank() == 0:
             path = Path(TrainingSpec.read(spec_path).work) / FAULT

@@ -11,6 +11,9 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 METHODS = ("full", "lora", "qlora")
 DTYPES = ("float32", "bfloat16")
+OBJECTIVES = {"sft": "tasks.training.sft", "dpo": "tasks.training.dpo", "dpo_nll": "tasks.training.dpo"}
+"""What is minimised, to the module that does: the likelihood of completions, or a preference of one over another."""
+_PREFERENCE_ONLY = ("objective", "dpo_beta", "nll_weight")
 _ADAPTERS_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 
 
@@ -18,12 +21,13 @@ _ADAPTERS_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 class Recipe:
     """One training's settings.
 
-    A step sees `batch_size * grad_accumulation` rows. `dtype` is that of the arithmetic: with bfloat16 and full weights,
+    A step sees `batch_size * grad_accumulation` rows (or pairs). `dtype` is that of the arithmetic: with bfloat16 and full weights,
     the weights are kept in float32 while training and saved in bfloat16. `max_length` counts tokens of prompt, completion and EOS;
     a longer row is refused unless `truncate`, which cuts its end. `save_steps` 0 keeps nothing to resume from.
     `lora_targets` are module names, or `all-linear` alone. `method` qlora is LoRA on a base that is held in 4 bits (NF4).
     `group_by_length` puts rows of like length into a batch. `processes` train together, each on a device of its own; a step
-    then sees `processes` times as many rows.
+    then sees `processes` times as many rows. `objective` dpo takes pairs, so that `batch_size` counts those; dpo_nll adds
+    `nll_weight` times the chosen side's loss a token. `dpo_beta` is DPO's: how hard it holds to the weights it starts from.
     """
 
     steps: int
@@ -47,9 +51,14 @@ class Recipe:
     save_steps: int = 0
     group_by_length: bool = False
     processes: int = 1
+    objective: str = "sft"
+    dpo_beta: float = 0.1
+    nll_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, known in (("schedule", tuple(SCHEDULES)), ("method", METHODS), ("dtype", DTYPES)):
+        for name, known in (
+            ("schedule", tuple(SCHEDULES)), ("method", METHODS), ("dtype", DTYPES), ("objective", tuple(OBJECTIVES))
+        ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise UserMistake(f"no {name} {getattr(self, name)!r} for training; choose one of {', '.join(known)}")
         for name in ("steps", "batch_size", "max_length", "grad_accumulation", "lora_rank", "lora_alpha", "processes"):
@@ -58,10 +67,27 @@ class Recipe:
         for name in ("warmup_steps", "save_steps", "weight_decay", "max_grad_norm", "lora_dropout"):
             if getattr(self, name) < 0:
                 raise UserMistake(f"the recipe's {name} is {getattr(self, name)}; it cannot be negative")
+        for name in ("dpo_beta", "nll_weight"):
+            if not getattr(self, name) > 0:
+                raise UserMistake(f"the recipe's {name} is {getattr(self, name)}; it must be above 0")
+        if self.prefers and self.truncate:
+            raise UserMistake(
+                "a side of a pair is never cut off: set truncate = false, and max_length to what pairs need"
+            )
         if not self.learning_rate > 0:
             raise UserMistake(f"the recipe's learning_rate is {self.learning_rate}; it must be above 0")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserMistake(f"the recipe's betas are {list(self.betas)}; both must lie in [0, 1)")
+
+    @property
+    def prefers(self) -> bool:
+        """Whether it is trained on pairs."""
+        return self.objective != "sft"
+
+    @property
+    def trainer(self) -> str:
+        """The module whose `run` is the training's process."""
+        return OBJECTIVES[self.objective]
 
     @property
     def rows_per_step(self) -> int:
@@ -79,6 +105,8 @@ class Recipe:
         without what is switched off: so that a setting that is added changes no identity.
         """
         left_out = {"save_steps", *(() if self.adapts else _ADAPTERS_ONLY)}
+        left_out |= set() if self.prefers else set(_PREFERENCE_ONLY)
+        left_out |= {"nll_weight"} if self.objective == "dpo" else set()
         left_out |= {name for name, off in (("group_by_length", False), ("processes", 1)) if getattr(self, name) == off}
         return {name: value for name, value in self.plain().items() if name not in left_out}
 

@@ -16,6 +16,12 @@ class Row:
     example_id: str
     prompt: str
     completion: str
+    role: str = ""
+
+    @property
+    def name(self) -> str:
+        """How a fault names it."""
+        return f"row {self.position} of the mix (exm_{self.example_id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +43,20 @@ class TokenRow:
         return len(self.input_ids) - max(self.prompt_tokens, 1)
 
 
-def read_rows(examples: Sequence[str], members: Sequence[str]) -> list[Row]:
-    """The mix in the order of its positions.
+PAIRED = ("chosen", "rejected")
+"""The roles of a pair's sides. What is rejected is never to be imitated."""
+
+
+def read_rows(examples: Sequence[str], members: Sequence[str], paired: bool = False) -> list[Row]:
+    """The mix in the order of its positions; a member of a pair is refused unless they are `paired`.
 
     Raises TrainingFault for an empty mix, a member without an example, a position used twice or left out, and a
     weight other than 1 (which the trainer cannot honour).
     """
-    places = _columns(members, ("position", "example_id", "weight"))
+    places = columns(members, ("position", "example_id", "role", "weight"))
     if not places:
         raise TrainingFault("the training set is empty: the mix has no members, so there is nothing to train on")
-    texts = {_hex(row["example_id"]): row for row in _columns(examples, ("example_id", "prompt", "completion"))}
+    texts = {_hex(row["example_id"]): row for row in columns(examples, ("example_id", "prompt", "completion"))}
     places.sort(key=lambda place: place["position"])
     rows: list[Row] = []
     for expected, place in enumerate(places):
@@ -58,14 +68,20 @@ def read_rows(examples: Sequence[str], members: Sequence[str]) -> list[Row]:
                 f"member {expected} of the mix (exm_{example_id}) has weight {place['weight']}, "
                 "but fine-tuning takes only 1; repeat the member or leave it out instead"
             )
+        if place["role"] in PAIRED and not paired:
+            raise TrainingFault(
+                f"member {expected} of the mix (exm_{example_id}) is a pair's {place['role']} side, and completions of both "
+                "would be imitated; set training.objective = dpo"
+            )
         if example_id not in texts:
             raise TrainingFault(f"member {expected} of the mix, exm_{example_id}, is in none of the example shards")
         text = texts[example_id]
-        rows.append(Row(expected, example_id, text["prompt"], text["completion"]))
+        rows.append(Row(expected, example_id, text["prompt"], text["completion"], place["role"]))
     return rows
 
 
-def _columns(paths: Iterable[str], columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def columns(paths: Iterable[str], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """These columns of Parquet shards, row by row. Raises TrainingFault for a shard that cannot be read."""
     import pyarrow.lib
     import pyarrow.parquet
 
@@ -74,7 +90,7 @@ def _columns(paths: Iterable[str], columns: tuple[str, ...]) -> list[dict[str, A
         try:
             # One thread and no dataset layer: this runs in a forked process, where a thread pool must not be shared.
             with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as shard:
-                rows.extend(shard.read(columns=list(columns), use_threads=False).to_pylist())
+                rows.extend(shard.read(columns=list(names), use_threads=False).to_pylist())
         except (OSError, pyarrow.lib.ArrowException) as error:
             raise TrainingFault(f"the shard {path} cannot be read ({error}); check the store") from error
     return rows

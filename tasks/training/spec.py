@@ -88,7 +88,8 @@ class TrainingResult:
     the last ten steps (nats a token), `losses` every step's. `trained_digest` is the digest of the sorted
     ids of the examples seen. `startup_s` is everything before the first step, `work_s` the steps and the saving.
     `files` gives each file's digest by name: weights by tensor content, the others by their bytes.
-    `kind` is full or adapter. `resumed_from` is the step a killed training went on from, 0 if it was not.
+    `kind` is full or adapter. `resumed_from` is the step a killed training went on from, 0 if it was not. `preference` is what
+    a training on pairs did to them: see `tasks.training.dpo`.
     """
 
     kind: str
@@ -108,6 +109,7 @@ class TrainingResult:
     work_s: float
     resumed_from: int = 0
     losses: list[float] = field(default_factory=list)
+    preference: dict[str, float] | None = None
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.base_trainer import _BaseTrainer as BaseTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -59,8 +60,8 @@ def over_ranks(values: torch.Tensor, mean: bool = False) -> torch.Tensor:
     return values / torch.distributed.get_world_size() if mean else values
 
 
-class Trainer(SFTTrainer):
-    """An SFTTrainer that keeps every step's loss and counts the tokens it was fed."""
+class Watched(BaseTrainer):
+    """One of TRL's trainers, to be mixed in before it: keeps every step's loss and counts the tokens it was fed."""
 
     def __init__(self, *args: Any, order: Sequence[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,6 +71,10 @@ class Trainer(SFTTrainer):
         self.tokens_seen = 0
         self.tokens_trained = 0
         self.rows_seen = 0
+
+    def with_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Which tokens of a batch carry loss, among those that have one before them."""
+        return inputs["labels"][:, 1:] != -100
 
     def mean_losses(self) -> list[float]:
         """Every step's loss, over all processes."""
@@ -95,6 +100,24 @@ class Trainer(SFTTrainer):
         """Not counted: it walks through all modules at every step."""
         return 0
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: it would be written into every trainer checkpoint."""
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        self.rows_seen += inputs["attention_mask"].shape[0]
+        self.tokens_seen += int(inputs["attention_mask"].sum())
+        self.tokens_trained += int(self.with_loss(inputs).sum())
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if len(self.losses) > self.state.global_step:  # a later part of an accumulated step
+            self.losses[-1] = self.losses[-1] + loss
+        else:
+            self.losses.append(loss)
+        return loss
+
+
+class Trainer(Watched, SFTTrainer):
+    """An SFTTrainer that keeps every step's loss and counts the tokens it was fed."""
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -103,20 +126,6 @@ class Trainer(SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs["use_cache"] = False
         return transformers.Trainer.compute_loss(self, model, inputs, return_outputs, num_items_in_batch)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: it would be written into every trainer checkpoint."""
-
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        self.rows_seen += inputs["labels"].shape[0]
-        self.tokens_seen += int(inputs["attention_mask"].sum())
-        self.tokens_trained += int((inputs["labels"][:, 1:] != -100).sum())
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if len(self.losses) > self.state.global_step:  # a later part of an accumulated step
-            self.losses[-1] = self.losses[-1] + loss
-        else:
-            self.losses.append(loss)
-        return loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ class Watch(TrainerCallback):
         self.training = training
         self.progress = progress
         self.every = every
-        self.trainer: Trainer | None = None
+        self.trainer: Watched | None = None
         self.broken_at: int | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
@@ -171,38 +180,44 @@ class Watch(TrainerCallback):
 
 def configuration(recipe: Recipe, seed: int, work: str) -> SFTConfig:
     """The recipe in the trainer's own words, with every default that could surprise spelt out."""
-    half = recipe.dtype == "bfloat16"
     return SFTConfig(
-        output_dir=work,
-        seed=seed,
-        data_seed=seed,
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.grad_accumulation,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=SCHEDULES[recipe.schedule],
-        warmup_steps=recipe.warmup_steps,
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.betas[0],
-        adam_beta2=recipe.betas[1],
-        max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=half,
-        use_cpu=not torch.accelerator.is_available(),
-        activation_checkpointing=recipe.gradient_checkpointing,
+        **arguments(recipe, seed, work),
         # The rows are final: tokenised, masked and cut.
         dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
         packing=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        save_strategy="steps" if recipe.save_steps else "no",
-        save_steps=recipe.save_steps or recipe.steps,
-        save_total_limit=2,
-        logging_strategy="no",
-        # Otherwise a loss that is not a number is replaced in the log by the mean of the others.
-        logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
-        log_level="error",
     )
+
+
+def arguments(recipe: Recipe, seed: int, work: str) -> dict[str, Any]:
+    """What all of TRL's trainers are told alike."""
+    return {
+        "output_dir": work,
+        "seed": seed,
+        "data_seed": seed,
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.grad_accumulation,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": SCHEDULES[recipe.schedule],
+        "warmup_steps": recipe.warmup_steps,
+        "weight_decay": recipe.weight_decay,
+        "adam_beta1": recipe.betas[0],
+        "adam_beta2": recipe.betas[1],
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "bf16": recipe.dtype == "bfloat16",
+        "use_cpu": not torch.accelerator.is_available(),
+        "activation_checkpointing": recipe.gradient_checkpointing,
+        "max_length": None,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "save_strategy": "steps" if recipe.save_steps else "no",
+        "save_steps": recipe.save_steps or recipe.steps,
+        "save_total_limit": 2,
+        "logging_strategy": "no",
+        # Otherwise a loss that is not a number is replaced in the log by the mean of the others.
+        "logging_nan_inf_filter": False,
+        "report_to": [],
+        "disable_tqdm": True,
+        "log_level": "error",
+    }

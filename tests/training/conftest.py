@@ -62,6 +62,20 @@ def write_members(path: Path, examples: list[Example], *, positions=None, weight
     return str(path)
 
 
+def write_pairs(path: Path, pairs: list[tuple[Example, Example]], **columns) -> str:
+    """Members of pairs: the chosen side, then the rejected one."""
+    sides = [side for pair in pairs for side in pair]
+    table = {
+        "position": list(range(len(sides))),
+        "example_id": pyarrow.array([uuid.UUID(side.example_id).bytes for side in sides], pyarrow.uuid()),
+        "role": ["chosen", "rejected"] * len(pairs),
+        "pair": [number for number in range(len(pairs)) for _ in range(2)],
+        "weight": [1.0] * len(sides),
+    } | columns  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.table(table), path)
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory) -> Callable[..., TrainingSpec]:
     """A spec for 200 sums on fresh tiny weights, each in a folder of its own; keywords replace its fields."""
@@ -92,7 +106,7 @@ def train(processes, tmp_path_factory) -> Callable[..., dict]:
     def run(spec: TrainingSpec, progress=None) -> dict:
         path = spec.write(Path(spec.out).parent / "spec.json")
         return processes.call(
-            "tasks.training.sft:run",
+            f"{spec.recipe.trainer}:run",
             str(path),
             log=Path(spec.out).parent / "training.log",
             threads=spec.threads,

@@ -182,3 +182,36 @@ def chats(template: str, other: str) -> dict[str, Any]:
     }
     tokenizer.chat_template = None
     return {**answers, "none": said(f"{before}1+2={after}"), "off": said("1+2=", None)}
+
+
+def plain_preference_losses(spec_path: str) -> dict[str, Any]:
+    """Every step's loss of an unchanged DPOTrainer on the pairs of a spec, in the order ours takes them."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    from tasks.training.base import open_base
+    from tasks.training.order import lay_out
+    from tasks.training.pairs import read_pairs, tokenise_pairs
+    from tasks.training.spec import TrainingSpec
+
+    spec = TrainingSpec.read(spec_path)
+    recipe = spec.recipe
+    folder = Path(spec_path).parent / "plain"
+    tokenizer, model = open_base(Path(str(spec.base)), recipe)
+    pairs = tokenise_pairs(read_pairs(spec.examples, spec.members), tokenizer, recipe)
+    order = lay_out(len(pairs), recipe.steps * recipe.batch_size, spec.seed)
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=open_base(Path(str(spec.base)), recipe)[1],
+        args=DPOConfig(
+            output_dir=str(folder), max_steps=recipe.steps, per_device_train_batch_size=recipe.batch_size, bf16=False,
+            learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup_steps, gradient_checkpointing=False,
+            beta=recipe.dpo_beta, loss_type=["sigmoid", "sft"], loss_weights=[1.0, recipe.nll_weight],
+            train_sampling_strategy="sequential", logging_steps=1, report_to="none", save_strategy="no",
+            disable_tqdm=True, seed=spec.seed, max_length=None,
+        ),
+        train_dataset=Dataset.from_list([pairs[place].plain for place in order]),
+        processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.train()
+    return {"losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]}

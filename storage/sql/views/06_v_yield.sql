@@ -1,6 +1,7 @@
 -- How many attempts at training problems each iteration kept. Undecided verdicts stay out of the rate, so a broken
 -- verifier shows up as `undecided`, never as a lower pass rate; failed generations are counted apart. Attempts with a hint are counted apart: a rate over
--- both would say nothing about the model.
+-- both would say nothing about the model. Proposed problems, votes on their answers and probes of a temperature are no attempts that
+-- an iteration learns from, and stay out.
 create or replace view v_yield as
 select
     a.run_id, any_value(r.name) as run, a.iteration,
@@ -17,5 +18,5 @@ select
     sum(tokens)::bigint as tokens
 from v_attempt a
 left join run r using (run_id)
-where coalesce(a.split, '') not in ('dev', 'test')
+where coalesce(a.split, '') not in ('dev', 'test') and a.step not like 'propose%' and a.step not like 'probe%'
 group by a.run_id, a.iteration;

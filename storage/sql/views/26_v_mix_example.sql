@@ -3,7 +3,8 @@
 -- role (`sources`), one is shown.
 create or replace view v_mix_example as
 with source as (
-    select mix_id, example_id, origin, count(*) as sources, min(evidence_id) as evidence_id
+    select mix_id, example_id, origin, count(*) as sources, min(evidence_id) as evidence_id,
+        row_number() over (partition by mix_id, example_id order by origin desc) as place
     from v_mix_source
     group by mix_id, example_id, origin
 ),
@@ -24,7 +25,8 @@ select
     v.verifier || '@' || left(replace(v.verifier_digest::varchar, '-', ''), 8) as verifier
 from mix_member mm
 left join example x on x.example_id = mm.example_id
-left join source s on s.mix_id = mm.mix_id and s.example_id = mm.example_id and s.origin = mm.role
+left join source s on s.mix_id = mm.mix_id and s.example_id = mm.example_id
+    and (s.origin = mm.role or (mm.pair is not null and s.place = 1))
 left join example_evidence e on e.evidence_id = s.evidence_id
 left join problem b on b.problem_id = e.problem_id
 left join attempt a on a.attempt_id = e.attempt_id
