@@ -5,7 +5,7 @@ from typing import Any
 
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
-from tasks.composition import RATIONALIZED, SAMPLED
+from tasks.composition import GENERATED, RATIONALIZED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
     """A training set's figures, for the iteration's summary."""
     origins: dict[str, int] = examples.facts["rows_by_origin"]
     return {
-        "kept": origins.get(SAMPLED, 0) + origins.get(RATIONALIZED, 0),
+        "kept": sum(origins.get(origin, 0) for origin in GENERATED),
         "rationalized_kept": origins.get(RATIONALIZED, 0),
         "train_rows": examples.facts["rows"],
         "rows_by_origin": origins,
