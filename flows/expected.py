@@ -101,6 +101,12 @@ def _likelihood(call: Mapping[str, Any], promise: Promise, asked: float) -> Outp
     return _output(promise, asked, {}, {"log_likelihood": None})
 
 
+def _weighed(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    unknown = dict.fromkeys(("refined", "majority", "gap", "recovery", "all_wrong", "recovered"))
+    return _output(promise, asked, {}, {**unknown, "equal_tokens": {"gap": None}})
+
+
 EXPECTED: dict[str, Expectation] = {
     "sample": _attempts,
     "rationalize": _attempts,
@@ -111,6 +117,9 @@ EXPECTED: dict[str, Expectation] = {
     "score": _score,
     "take_in": _taken_in,
     "likelihood": _likelihood,
+    "critique": _attempts,
+    "refine": _attempts,
+    "weigh_refinements": _weighed,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

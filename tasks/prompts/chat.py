@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from storage.errors import UserMistake
 from storage.identity import digest
 from storage.records import Problem, Prompt
-from tasks.prompts.render import REFINED_FROM, render, render_refinement
+from tasks.prompts.render import render, render_refinement, shown_with
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -88,10 +88,9 @@ def in_chat(chat: Chat | None, plain: Prompt) -> Prompt:
 
 def example_prompt(template: str, problem: Problem, chat: Chat | None = None) -> Prompt:
     """What a worked example is shown under, as its writer was prompted: with a hint, with the candidates he was shown, or directly."""
-    info = json.loads(problem.info)
-    if REFINED_FROM in info:
-        return in_chat(chat, render_refinement(template, problem, info[REFINED_FROM]))
-    return prompt_of(template, problem, "hint" in info, chat)
+    if candidates := shown_with(problem):
+        return in_chat(chat, render_refinement(template, problem, candidates))
+    return prompt_of(template, problem, "hint" in json.loads(problem.info), chat)
 
 
 def _default(template: object) -> str | None:

@@ -59,6 +59,11 @@ def render_critique(template: str, problem: Problem, candidates: Sequence[str]) 
     )
 
 
+def shown_with(example: Problem) -> list[str]:
+    """The attempts that a worked example was made from, if it is a refinement."""
+    return list(json.loads(example.info).get(REFINED_FROM, []))
+
+
 def forms_of(template: str) -> tuple[str, ...]:
     """The forms that a template set has files for."""
     return tuple(form for form in FORMS if (_folder(template) / f"{form}.jinja").is_file())
