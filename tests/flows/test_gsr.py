@@ -135,7 +135,6 @@ def test_what_is_right_of_both_is_trained_on_also_where_every_candidate_was_wron
         for iteration, step, _, prompt, text, passed in made
         if passed
     }
-    assert {text for _, step, _, _, text, passed in made if step == "refine" and passed != text.endswith("?")}
     trained = rows(
         run,
         "select i.iteration, t.origin, t.prompt, t.completion from v_iteration i join v_checkpoint_training_set t "
@@ -225,7 +224,7 @@ def test_a_refined_example_leads_back_to_its_candidates(run, starloop):
 
 @pytest.mark.slow
 def test_a_second_run_finds_everything_and_a_control_finds_the_candidates(run, starloop):
-    home, status, _, command = run
+    home, _, _, command = run
     again = starloop(*command, home=home)
     assert again.returncode == 0, again.stderr
     assert all(one["tasks_run"] == 0 for one in status_of(starloop, home)["iterations"])
