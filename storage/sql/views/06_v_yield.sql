@@ -1,24 +1,27 @@
 -- How many attempts at training problems each iteration kept. Undecided verdicts stay out of the rate, so a broken
 -- verifier shows up as `undecided`, never as a lower pass rate; failed generations are counted apart. Attempts with a hint, and those made
--- of others (refinements), are counted apart: a rate over all would say nothing about the model. A critique is no attempt at a problem.
+-- of others (refinements), are counted apart: a rate over all would say nothing about the model. A critique answers no problem: only its
+-- tokens count.
 create or replace view v_yield as
-with made as (select *, step = 'refine' as refined from v_attempt where step <> 'critique')
+with made as (
+    select *, case when step = 'critique' then 'said' when step = 'refine' then 'refined' when hinted then 'hinted' else 'direct' end as way
+    from v_attempt
+)
 select
     a.run_id, any_value(r.name) as run, a.iteration,
-    count(*) filter (where not hinted and not refined) as attempts,
-    count(*) filter (where not hinted and not refined and passed) as kept,
-    count(*) filter (where not hinted and not refined and passed is null and finish_reason <> 'failed') as undecided,
-    count(*) filter (where not hinted and not refined and passed)
-        / nullif(count(passed) filter (where not hinted and not refined), 0) as pass_rate,
-    count(*) filter (where hinted) as rationalized,
-    count(*) filter (where hinted and passed) as rationalized_kept,
-    count(*) filter (where hinted and passed is null and finish_reason <> 'failed') as rationalized_undecided,
-    count(*) filter (where refined) as refined,
-    count(*) filter (where refined and passed) as refined_kept,
-    count(*) filter (where refined and passed is null and finish_reason <> 'failed') as refined_undecided,
-    count(*) filter (where finish_reason = 'failed') as failed,
+    count(*) filter (where way = 'direct') as attempts,
+    count(*) filter (where way = 'direct' and passed) as kept,
+    count(*) filter (where way = 'direct' and passed is null and finish_reason <> 'failed') as undecided,
+    count(*) filter (where way = 'direct' and passed) / nullif(count(passed) filter (where way = 'direct'), 0) as pass_rate,
+    count(*) filter (where way = 'hinted') as rationalized,
+    count(*) filter (where way = 'hinted' and passed) as rationalized_kept,
+    count(*) filter (where way = 'hinted' and passed is null and finish_reason <> 'failed') as rationalized_undecided,
+    count(*) filter (where way = 'refined') as refined,
+    count(*) filter (where way = 'refined' and passed) as refined_kept,
+    count(*) filter (where way = 'refined' and passed is null and finish_reason <> 'failed') as refined_undecided,
+    count(*) filter (where way <> 'said' and finish_reason = 'failed') as failed,
     count(distinct problem_id) as problems,
-    count(distinct problem_id) filter (where not hinted and not refined and passed) as problems_solved,
+    count(distinct problem_id) filter (where way = 'direct' and passed) as problems_solved,
     sum(tokens)::bigint as tokens
 from made a
 left join run r using (run_id)
