@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.star_tables import arms_of, replaced
+from benchmarks.measured import arms_of, replaced
 from storage.answers import Run
 from storage.home import Home
 from storage.lineage import Lineage
