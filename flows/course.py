@@ -1,7 +1,8 @@
 """The course that a loop takes, whatever its method: the base scored, iterations until there is nothing to gain, the last model tested.
 
 A method says what one iteration is: `iterate(steps, n, base, model)` makes the next model from the one before, with iterations
-counted from 1. Dev is looked at in every iteration, test for the base and the last model only.
+counted from 1. Dev is looked at in every iteration, test for the base and the last model only. Where a method's models can do more than answer,
+`measure(steps, n, model)` says what that is worth on dev.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ class Made:
 
 
 Iterate = Callable[[Steps, int, Model, Model], Made]
+Measure = Callable[[Steps, int, Model], dict[str, Any]]
 
 
 def run_each(method: str, request: Request) -> list[str]:
@@ -39,19 +41,23 @@ def run_each(method: str, request: Request) -> list[str]:
         return runs.run_ids
 
 
-def improve(loop: AnyLoop, iterate: Iterate) -> None:
+def improve(loop: AnyLoop, iterate: Iterate, measure: Measure | None = None) -> None:
     """A loop from its base to its last test."""
+
+    def measured(n: int, model: Model) -> dict[str, Any]:
+        return measure(steps, n, model) if measure else {}
+
     steps, config = Steps(loop), loop.config
     base = model = steps.base()
     dev = steps.evaluate(0, base, "dev")
     check_zone(steps, base, dev)
     tested, also = steps.evaluate(0, base, "test"), steps.evaluate_also(0, base)
-    curve, models = [loop.close(0, base, dev, {})], [base]
+    curve, models = [loop.close(0, base, dev, measured(0, base))], [base]
     for n in range(1, config.iterations + 1):
         made = iterate(steps, n, base, model)
         models.append(model := made.model)
         dev, picked = steps.evaluate(n, model, "dev"), ranked(steps, n, base, model)
-        curve.append(loop.close(n, model, dev, made.summary | picked))
+        curve.append(loop.close(n, model, dev, made.summary | picked | measured(n, model)))
         if on_plateau(curve, config.stop.plateau_iterations):
             loop.listener.said(
                 f"dev accuracy has not moved for {config.stop.plateau_iterations} iterations; stopping here"

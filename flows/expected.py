@@ -111,6 +111,12 @@ def _balance(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
     return _output(promise, asked, {}, facts)
 
 
+def _weighed(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    unknown = dict.fromkeys(("refined", "majority", "gap", "recovery", "all_wrong", "recovered"))
+    return _output(promise, asked, {}, {**unknown, "equal_tokens": {"gap": None}})
+
+
 EXPECTED: dict[str, Expectation] = {
     "sample": _attempts,
     "rationalize": _attempts,
@@ -130,6 +136,9 @@ EXPECTED: dict[str, Expectation] = {
     "balance": _balance,
     "rank": _verdicts,
     "pick": _likelihood,
+    "critique": _attempts,
+    "refine": _attempts,
+    "weigh_refinements": _weighed,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

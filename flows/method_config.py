@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.config import ALL, LoopConfig, MixConfig
+from flows.config import ALL, NONE, LoopConfig, MixConfig
 from storage.errors import UserMistake
 
 VERIFIER, LIKELIHOOD = "verifier", "likelihood"
@@ -90,7 +90,41 @@ class RestEmConfig(LoopConfig):
     ] = "best"
 
 
-CONFIGS: dict[str, type[LoopConfig]] = {"rest": RestConfig, "rest_em": RestEmConfig, "star": StarConfig}
+class GsrConfig(LoopConfig):
+    """Generative self-refinement (arXiv 2509.00084): several candidates a problem, one refinement of them, training on both."""
+
+    samples: Annotated[
+        int, Field(description="candidates a problem, side by side, that one refinement is made from; 2 or more")
+    ] = 4
+    critique: Annotated[
+        Literal["none", "text"],
+        Field(description="text: before it refines, the model writes what is wrong with the candidates"),
+    ] = NONE
+    train_on: Annotated[
+        Literal["hybrid", "direct", "refined"],
+        Field(description="hybrid is GSR; the others are controls: right candidates alone, right refinements alone"),
+    ] = "hybrid"
+
+    @property
+    def learns_from_what_passed(self) -> bool:
+        return self.train_on == "hybrid"
+
+    @model_validator(mode="after")
+    def _several_candidates(self) -> Self:
+        if self.samples < 2:
+            raise ValueError(
+                f"samples = {self.samples} gives nothing to refine from: GSR makes one answer of two or more candidates; "
+                "set samples to 2 or more, or take a method that asks once (star, rest_em)"
+            )
+        return self
+
+
+CONFIGS: dict[str, type[LoopConfig]] = {
+    "gsr": GsrConfig,
+    "rest": RestConfig,
+    "rest_em": RestEmConfig,
+    "star": StarConfig,
+}
 """Method to its configuration."""
 
 

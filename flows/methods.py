@@ -8,6 +8,7 @@ from flows.method_config import CONFIGS
 from storage.errors import UserMistake
 
 FLOWS = {
+    "gsr": "flows.gsr:gsr",
     "rest": "flows.rest:rest",
     "rest_em": "flows.rest_em:rest_em",
     "reverify": "flows.reverify:reverify",

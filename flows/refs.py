@@ -9,6 +9,8 @@ from pathlib import Path
 
 from flows.config import EMBEDDED, NONE, OWN, LoopConfig
 from flows.fitting import check_fits, check_ranks
+from flows.method_config import GsrConfig
+from flows.refinable import check_refinable
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -99,6 +101,8 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     needs_corpus = config.model.source == EMBEDDED or getattr(config, "train_on", "") == "corpus"
     if needs_corpus and not problem_set.corpus(0, 1):
         raise nothing_to_pretrain_on(problem_set)
+    if isinstance(config, GsrConfig):
+        check_refinable(config, problem_set, refs_of(config).template)
 
 
 def settled(config: LoopConfig, home: Home) -> LoopConfig:

@@ -17,7 +17,7 @@ from flows.budget import Budget
 from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
-from flows.method_config import CONFIGS, RestConfig, RestEmConfig, StarConfig
+from flows.method_config import CONFIGS, GsrConfig, RestConfig, RestEmConfig, StarConfig
 from flows.progress import Listener, LogListener
 from flows.refs import check, code_behind, settled
 from flows.resolving import presets, resolve
@@ -55,6 +55,7 @@ def _annotated(annotation: Any, metadata: list[Any]) -> Any:
     return Annotated[(annotation, *metadata)]
 
 
+GsrOverrides = optional(GsrConfig, "GsrOverrides")
 RestOverrides = optional(RestConfig, "RestOverrides")
 RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
 StarOverrides = optional(StarConfig, "StarOverrides")
@@ -84,6 +85,14 @@ class Request(BaseModel):
         return pruned(overrides.model_dump())
 
 
+class GsrRequest(Request):
+    """A GSR run: a preset, and what of it should be different."""
+
+    overrides: GsrOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=GsrOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
 class RestRequest(Request):
     """A ReST run: a preset, and what of it should be different."""
 
@@ -111,7 +120,12 @@ class StarRequest(Request):
     )
 
 
-REQUESTS: dict[str, type[Request]] = {"rest": RestRequest, "rest_em": RestEmRequest, "star": StarRequest}
+REQUESTS: dict[str, type[Request]] = {
+    "gsr": GsrRequest,
+    "rest": RestRequest,
+    "rest_em": RestEmRequest,
+    "star": StarRequest,
+}
 """Method to what its flow is asked with."""
 
 

@@ -21,9 +21,10 @@ DELIVERY_TIMEOUT_S = 120.0
 
 CURVES = (
     "held_out_accuracy", "ci_low", "ci_high", "train_accuracy", "attempts", "kept", "rationalized_kept", "undecided",
-    "train_rows", "original_share", "tokens", "wall_s",
+    "train_rows", "original_share", "tokens", "wall_s", "refined_accuracy", "majority_accuracy", "refinement_gap",
+    "refinement_gap_at_equal_tokens", "recovery",
 )  # fmt: skip
-"""Metrics with the same name in every method."""
+"""Metrics with the same name in every method; the last five of methods that refine."""
 
 
 class Tracker:
@@ -60,7 +61,7 @@ class Tracker:
             metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
         if summary["attempts"]:
             # Of this iteration's own attempts: what is kept may come from earlier ones, too.
-            right = summary["correct"] + summary.get("rationalized_correct", 0)
+            right = sum(summary.get(name, 0) for name in ("correct", "rationalized_correct", "refined_correct"))
             metrics["yield"] = right / summary["attempts"]
         used = ()
         if mix_id := summary.get("mix_id"):

@@ -5,7 +5,7 @@ from typing import Any
 
 from storage.manifest import Manifest
 from tasks.caching import StepRecord
-from tasks.composition import RATIONALIZED, SAMPLED
+from tasks.composition import GENERATED, RATIONALIZED
 from tasks.training.pairs import CHOSEN
 
 OF_PAIRS = ("pairs", "paired_problems", "preference")
@@ -32,7 +32,7 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
     """A training set's figures, for the iteration's summary."""
     origins: dict[str, int] = examples.facts["rows_by_origin"]
     return {
-        "kept": sum(origins.get(origin, 0) for origin in (SAMPLED, RATIONALIZED, CHOSEN)),
+        "kept": sum(origins.get(origin, 0) for origin in (*GENERATED, CHOSEN)),
         "rationalized_kept": origins.get(RATIONALIZED, 0),
         "train_rows": examples.facts["rows"],
         "rows_by_origin": origins,

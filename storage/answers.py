@@ -74,7 +74,7 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """What became of an iteration's attempts at training problems, counted from the rows; hinted ones apart."""
+    """What became of an iteration's attempts at training problems, counted from the rows; hinted ones and refinements apart."""
 
     iteration: int
     attempts: int
@@ -88,6 +88,9 @@ class Yield:
     problems: int
     problems_solved: int
     tokens: int
+    refined: int = 0
+    refined_kept: int = 0
+    refined_undecided: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class ExampleEvidence:
-    """Where an example came from: `origin` is sampled, rationalized, original, corpus or imported.
+    """Where an example came from: `origin` is sampled, rationalized, refined, original, corpus or imported.
 
     `attempt_id` and `verdict_id` are None for examples that no model wrote. `evidence_id` is made from the rest; by
     it, a mix knows which evidence was its own and which was found later for the same text.
@@ -236,7 +236,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class MixMember:
-    """One place in a training set. `role`: sampled, rationalized, original, corpus, or (for pairs) chosen, rejected.
+    """One place in a training set. `role`: sampled, rationalized, refined, original, corpus, or (for pairs) chosen, rejected.
 
     `pair` numbers preference pairs; None outside them.
     """

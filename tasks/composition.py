@@ -21,8 +21,9 @@ from storage.records import Example, ExampleEvidence, Mix
 from storage.shards import Shards
 
 SAMPLED, RATIONALIZED, ORIGINAL, CORPUS = "sampled", "rationalized", "original", "corpus"
-GENERATED = (SAMPLED, RATIONALIZED)
-ORIGINS = (SAMPLED, RATIONALIZED, ORIGINAL, CORPUS)
+REFINED = "refined"
+GENERATED = (SAMPLED, RATIONALIZED, REFINED)
+ORIGINS = (SAMPLED, RATIONALIZED, ORIGINAL, CORPUS, REFINED)
 
 _PIECE = 65_536
 

@@ -57,6 +57,16 @@ def hinted_text(template: str) -> object:
     return _text(template, ("hinted",))
 
 
+def critique_text(template: str) -> object:
+    """As `template_text`, of the prompt for a critique alone."""
+    return _text(template, ("critique",))
+
+
+def refine_text(template: str) -> object:
+    """As `template_text`, of the refinement prompt alone."""
+    return _text(template, ("refine",))
+
+
 def chat_code(chat: object) -> object:
     """The code that renders a chat template; its text is in the argument."""
     del chat

@@ -1,7 +1,8 @@
 """Mix: which examples are trained on, from where, in what ratio; measured and recorded.
 
 An example is the direct prompt with the completion; a rationalized attempt becomes one under its problem's direct prompt,
-so the hint is nowhere in what is trained on. The same text from two attempts is one example with two pieces of evidence.
+so the hint is nowhere in what is trained on. A refinement is trained on under the prompt that it was made from. The same text
+from two attempts is one example with two pieces of evidence.
 
 Cell by cell: one cell's rows are in memory at a time, and of those before it their ids.
 """
@@ -13,13 +14,13 @@ from itertools import islice
 
 from storage.errors import UserMistake
 from storage.manifest import Accounting, Manifest, Output
-from storage.records import Attempt, Example, ExampleEvidence, Problem, Verdict
+from storage.records import Attempt, Example, ExampleEvidence, Problem, Prompt, Verdict
 from tasks.caching import cached_task
 from tasks.composition import ORIGINAL, Candidate, Composition
 from tasks.engines.protocol import FAILED
 from tasks.equations import path_of
 from tasks.ingredients import chat_code, template_text
-from tasks.prompts.chat import Chat, prompt_of
+from tasks.prompts.chat import Chat, example_prompt, in_chat, prompt_of
 from tasks.prompts.render import completion
 from tasks.rewards import Judged, Threshold, absolute, reward_of, scores_of
 from tasks.runtime import Runtime
@@ -124,11 +125,10 @@ def _include(
 
 
 def _document(template: str, chat: Chat | None, problem: Problem, origin: str, answers_only: bool) -> Candidate:
-    """A problem that carries its own hint is shown with it, as its writer wrote it. A turn of a chat begins without a space."""
-    hinted = '"hint"' in problem.info and not answers_only
-    prompt = prompt_of(template, problem, hinted, chat).text
+    """A problem that says what its writer was shown comes with it, but for the bare answer. A turn of a chat begins without a space."""
+    shown = prompt_of(template, problem, chat=chat) if answers_only else example_prompt(template, problem, chat)
     text = completion(template, problem, rationale=not answers_only)
-    example = Example.of(prompt, text if chat is None else text.lstrip())
+    example = Example.of(shown.text, text if chat is None else text.lstrip())
     return Candidate(example, ExampleEvidence(example.example_id, problem.problem_id, origin))
 
 
@@ -140,13 +140,17 @@ def _candidates(
     verdicts = list(runtime.shards.iterate(cell.verdicts, Verdict))
     outcome = outcomes(verdicts)
     scores = scores_of(verdicts) if threshold or rule.limits.best else {}
+    prompts = {one.prompt_id: one for one in runtime.shards.iterate(cell.prompts, Prompt)} if cell.prompts else {}
     for attempt in runtime.shards.iterate(cell.attempts, Attempt):
         passed, verdict_id = outcome[attempt.attempt_id]
         reward = reward_of(threshold.reward if threshold else "verifier", attempt, scores)
         fate = _fate(attempt, passed, reward, rule.keep, threshold)
         if fate == "ok":
-            prompt = prompt_of(template, problem_of[attempt.problem_id], chat=chat).text
-            example = Example.of(prompt, completion(template, attempt.text))
+            if cell.prompts is None:
+                prompt = prompt_of(template, problem_of[attempt.problem_id], chat=chat)
+            else:
+                prompt = in_chat(chat if cell.bare else None, prompts[attempt.prompt_id])
+            example = Example.of(prompt.text, completion(template, attempt.text))
             evidence = ExampleEvidence(
                 example.example_id, attempt.problem_id, cell.origin, attempt.attempt_id, verdict_id
             )

@@ -14,12 +14,18 @@ from tasks.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The attempts of a cell with their verdicts, of one origin, and the problems they answer."""
+    """The attempts of a cell with their verdicts, of one origin, and the problems they answer.
+
+    With `prompts` an attempt is trained on under the prompt that it answered; without, under its problem's direct one. `bare`:
+    those prompts are not inside the model's chat yet.
+    """
 
     origin: str
     problems: Manifest
     attempts: Manifest
     verdicts: Manifest
+    prompts: Manifest | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Which of the candidates are trained on, where a rule looks at several of them at once: a cap, one path a problem, the best of each.
 
 A first pass over ids, rewards and paths; the texts are not held. Of an example that was written several times the first counts,
-in the order in which each was last written.
+in the order in which each was last written. Refinements have prompts of their own, and limits of their own: a right direct answer
+takes no refinement's place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from storage.id_tally import IdArray, IdTally, id_array
 from storage.identity import digest
-from tasks.composition import Candidate, once
+from tasks.composition import REFINED, Candidate, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def within(batches: Iterable[Sequence[Candidate]], limits: Limits) -> Chosen:
     tally = IdTally()
     for batch in batches:
         examples.append(id_array([one.example.example_id for one in batch]))
-        problems.append(id_array([one.evidence.problem_id for one in batch]))
+        problems.append(id_array([_limited_by(one) for one in batch]))
         rewards.append(np.array([one.reward for one in batch], float))
         if limits.paths:
-            paths.append(id_array([digest(one.evidence.problem_id, one.path) for one in batch]))
+            paths.append(id_array([digest(_limited_by(one), one.path) for one in batch]))
         tally.add(examples[-1])
     ids, of_problem = np.concatenate(examples), np.concatenate(problems)
     places = once(ids, len(tally))
@@ -63,6 +64,12 @@ def within(batches: Iterable[Sequence[Candidate]], limits: Limits) -> Chosen:
     chosen = IdTally()
     chosen.add(ids[places])
     return Chosen(chosen)
+
+
+def _limited_by(candidate: Candidate) -> str:
+    """What is limited together: a problem's examples, and its refinements apart from them."""
+    evidence = candidate.evidence
+    return digest(REFINED, evidence.problem_id) if evidence.origin == REFINED else evidence.problem_id
 
 
 def _best(places: np.ndarray, problems: IdArray, rewards: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.config import LoopConfig
+    from flows.method_config import GsrConfig
     from flows.refs import Refs
     from tasks.prompts.chat import Chat
     from tasks.training.rows import TokenRow
@@ -55,6 +56,7 @@ def preview(
     """
     from rich.console import Console
 
+    from flows.method_config import GsrConfig
     from flows.refs import check, refs_of, settled
     from flows.resolving import resolve
     from tasks.problems.registry import load
@@ -75,6 +77,8 @@ def preview(
         field(console, "prompt", visible(prompt_of(refs.template, problem, chat=chat).text))
         if problem.gold is not None:
             field(console, "hinted prompt", visible(prompt_of(refs.template, problem, True, chat).text))
+        if isinstance(config, GsrConfig):
+            field(console, "refinement", visible(refinement_shown(config, refs.template, problem, chat)))
     if model is None:
         console.print(
             "no checkpoint in this home yet: a sampled answer and a training row are shown once the base is there",
@@ -82,6 +86,16 @@ def preview(
         )
         return
     answers(console, config, refs, rows, model, chat, opened)
+
+
+def refinement_shown(config: "GsrConfig", template: str, problem: Problem, chat: "Chat | None") -> str:
+    """The prompt for a refinement, as if each candidate were the bare gold answer (or, without one, three dots)."""
+    from tasks.prompts.chat import in_chat
+    from tasks.prompts.render import completion, render_refinement
+
+    candidate = "…" if problem.gold is None else completion(template, problem, rationale=False)
+    critique = "" if config.critique == "none" else "…"
+    return in_chat(chat, render_refinement(template, problem, [candidate] * config.samples, critique)).text
 
 
 def chat_for(config: "LoopConfig", home: Home, model: Chosen | None) -> "Chat | None":

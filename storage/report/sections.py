@@ -8,8 +8,9 @@ from markupsafe import Markup
 from storage.report.arms import Arm, Tally
 from storage.report.svg import Bar, Part, bars, duration, percent
 
-WRITTEN = ("sampled", "rationalized", "chosen", "rejected")
-ORIGINS = ("sampled", "rationalized", "original", "corpus")
+REFINED = "refined"
+WRITTEN = ("sampled", "rationalized", REFINED, "chosen", "rejected")
+ORIGINS = ("sampled", "rationalized", REFINED, "original", "corpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def mixes(arm: Arm, width: float) -> Chart | None:
     trained = [(n, by) for n, by in trained if by]
     if not trained:
         return None
+    used = {origin for _, by in trained for origin in by}
+    origins = [origin for origin in ORIGINS if origin in used or origin != REFINED]
     drawn, table, shares = [], [], []
     for n, by in trained:
         total = sum(by.values())
@@ -80,7 +83,7 @@ def mixes(arm: Arm, width: float) -> Chart | None:
             [
                 str(n),
                 f"{total:,}",
-                *(f"{by.get(origin, 0):,}" for origin in ORIGINS),
+                *(f"{by.get(origin, 0):,}" for origin in origins),
                 percent(share),
                 "—" if aim is None else percent(aim),
             ]
@@ -92,17 +95,17 @@ def mixes(arm: Arm, width: float) -> Chart | None:
     if off and max(shares) > 0:
         missed = f" The wanted share was missed by up to {100 * max(off):.1f} points."
         sentence += " The wanted shares were met." if max(off) < 0.005 else missed
-    used = {origin for _, by in trained for origin in by}
     names = {
         "sampled": "own, direct",
         "rationalized": "own, rationalized",
+        REFINED: "own, refined",
         "original": "original data",
         "corpus": "the base's corpus",
     }
     series = [(origin, names[origin]) for origin in ORIGINS if origin in used] + (
         [("other", "other")] if used - set(ORIGINS) else []
     )
-    columns = ["iteration", "rows", *(names[o] for o in ORIGINS), "own share", "wanted"]
+    columns = ["iteration", "rows", *(names[o] for o in origins), "own share", "wanted"]
     return Chart(sentence, bars(f"What was trained on. {sentence}", drawn, width, full=True), series, columns, table)
 
 

@@ -1,4 +1,4 @@
-"""Sums of two n-digit numbers: `addition:1-5`.
+"""Sums of two n-digit numbers: `addition:1-5`; `addition:1-5,refine=4` for loops that refine four candidates.
 
     Problem(source='addition:1-5', split='train', question='00628+00579', gold='001207', stratum='3 digits', …)
 
@@ -8,6 +8,10 @@ a length comes round again only after each of its sums was given in both orders,
 
 The corpus is what the embedded base is pre-trained on: worked examples over train pairs by writers who forget carries
 (`scratchpad.py`). Problems of train, dev and test carry no worked solution; the model writes its own.
+
+With `refine=N` three in ten corpus documents begin with the work of N other writers on the same sum, as a refinement prompt does. Their
+writer forgets as many carries as anybody and takes nothing from what he was shown: the base learns how a refinement is written, and
+not how to make one.
 """
 
 import re
@@ -22,32 +26,47 @@ from tasks.problems.scratchpad import slip_probability, work
 LONGEST = 9
 HINTED_SHARE = 0.3
 """How many corpus documents begin with the answer that their writer comes to, as a hint does."""
+REFINED_SHARE = 0.3
+"""How many begin with other writers' work, where the set is asked for refinements."""
+MOST_CANDIDATES = 16
 CORPUS_TURNS = {1: 2, 2: 2, 3: 3, 4: 5}
 CORPUS_TURNS_LONGER = 8
 """How often each length comes in a round of the corpus (of 20 documents, for 1-5): longer sums need more practice."""
 
 
 def load(options: str) -> "Addition":
-    """`1-5`: sums of one to five digits (the default); `3`: of three."""
-    shortest, dash, longest = (options or "1-5").partition("-")
+    """`1-5`: sums of one to five digits (the default); `3`: of three; `1-5,refine=4`: with refinements of four in the corpus."""
+    digits, _, rest = options.partition(",")
+    name, equals, candidates = rest.partition("=")
+    if rest and (name != "refine" or not equals or not candidates.isdigit()):
+        raise UserMistake(
+            f"addition has no option {rest!r}; it has: refine=<candidates>, such as addition:1-5,refine=4"
+        )
+    shortest, dash, longest = (digits or "1-5").partition("-")
     try:
-        return Addition(int(shortest), int(longest if dash else shortest))
+        return Addition(int(shortest), int(longest if dash else shortest), int(candidates) if rest else None)
     except ValueError:
         raise UserMistake(f"addition:{options} does not fit; give a range of digits such as addition:1-5") from None
 
 
 class Addition:
-    """The problem set `addition:<shortest>-<longest>`; both operands have the same number of digits."""
+    """The problem set `addition:<shortest>-<longest>`; both operands have the same number of digits.
+
+    `candidates` is how many works a corpus document that is a refinement begins with; None: there are no such documents.
+    """
 
     licence = "CC0-1.0"
     template = "addition"
     verifier = "sums"
     alphabet = "0123456789+=?A\n"
 
-    def __init__(self, shortest: int, longest: int) -> None:
+    def __init__(self, shortest: int, longest: int, candidates: int | None = None) -> None:
         if not 1 <= shortest <= longest <= LONGEST:
             raise UserMistake(f"addition:{shortest}-{longest} does not fit; give a range of digits within 1-{LONGEST}")
-        self.name = f"addition:{shortest}-{longest}"
+        if candidates is not None and not 2 <= candidates <= MOST_CANDIDATES:
+            raise UserMistake(f"refine={candidates} does not fit; a refinement is of 2 to {MOST_CANDIDATES} candidates")
+        self.name = f"addition:{shortest}-{longest}{'' if candidates is None else f',refine={candidates}'}"
+        self._candidates = candidates
         self.width = max(5, longest)
         self._lengths = [PairsOfLength(digits) for digits in range(shortest, longest + 1)]
         turns = [(pairs, turn) for pairs in self._lengths for turn in range(pairs.corpus_turns)]
@@ -76,8 +95,8 @@ class Addition:
     def corpus(self, start: int, count: int) -> list[Problem]:
         """Worked examples by writers who slip: `rationale` is the completion, right or wrong.
 
-        A hinted document has its writer's own answer in `info["hint"]`, so a hint leaks nothing that is right. Lengths come in
-        shares of 10, 10, 15, 25 and 40 % (for 1-5).
+        A hinted document has its writer's own answer in `info["hint"]`, so a hint leaks nothing that is right; a refinement has
+        what others wrote in `info["refined_from"]`, and they slip as he does. Lengths come in shares of 10, 10, 15, 25 and 40 % (for 1-5).
         """
         return [self._document(place) for place in range(start, start + count)]
 
@@ -97,8 +116,16 @@ class Addition:
         pairs, turn = self._corpus_round[place_in_round]
         question = self._question(pairs.corpus(lap * pairs.corpus_turns + turn))
         draws = iter(_Uniforms(mix(place)))
-        completion = work(question, lambda x, y: next(draws) < slip_probability(x, y))
-        info: dict[str, object] = {"hint": completion.partition("A")[2]} if next(draws) < HINTED_SHARE else {}
+
+        def written() -> str:
+            return work(question, lambda x, y: next(draws) < slip_probability(x, y))
+
+        completion, shown = written(), next(draws)
+        info: dict[str, object] = {}
+        if shown < HINTED_SHARE:
+            info = {"hint": completion.partition("A")[2]}
+        elif self._candidates is not None and shown < HINTED_SHARE + REFINED_SHARE:
+            info = {"refined_from": [written() for _ in range(self._candidates)]}
         return Problem.of(self.name, "train", question, self._gold(question), info=info, rationale=completion,
                           stratum=pairs.stratum, licence=self.licence)  # fmt: skip
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from storage.errors import UserMistake
 from storage.identity import digest
 from storage.records import Problem, Prompt
-from tasks.prompts.render import render
+from tasks.prompts.render import render, render_refinement, shown_with
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -75,10 +75,22 @@ def chat_of(folder: Path) -> Chat | None:
 
 def prompt_of(template: str, problem: Problem, hinted: bool = False, chat: Chat | None = None) -> Prompt:
     """The prompt for a problem, as `render` makes it, and inside a chat where there is one."""
-    plain = render(template, problem, hinted)
+    return in_chat(chat, render(template, problem, hinted))
+
+
+def in_chat(chat: Chat | None, plain: Prompt) -> Prompt:
+    """A prompt inside a chat, where there is one."""
     if chat is None:
         return plain
-    return Prompt.of(chat.wrap(plain.text), template, digest(plain.template_digest, chat.canonical()), hinted)
+    version = digest(plain.template_digest, chat.canonical())
+    return Prompt.of(chat.wrap(plain.text), plain.template, version, plain.hinted)
+
+
+def example_prompt(template: str, problem: Problem, chat: Chat | None = None) -> Prompt:
+    """What a worked example is shown under, as its writer was prompted: with a hint, with the candidates he was shown, or directly."""
+    if candidates := shown_with(problem):
+        return in_chat(chat, render_refinement(template, problem, candidates))
+    return prompt_of(template, problem, "hint" in json.loads(problem.info), chat)
 
 
 def _default(template: object) -> str | None:

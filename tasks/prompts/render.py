@@ -6,8 +6,10 @@ A template set is a folder of Jinja files, ours under `templates/<name>/` or a u
     hinted.jinja   the prompt with a hint  sees question, info, hint (the gold answer, or info["hint"])
     worked.jinja   a worked completion     sees question, info, rationale, gold
     answer.jinja   the bare answer         sees question, info, gold
+    critique.jinja what is wrong with it?  sees question, info, candidates (earlier attempts' texts)
+    refine.jinja   a better one from many  sees question, info, candidates, critique (empty without one)
 
-A direct template cannot see the gold answer or the hint, so no prompt that is stored with an example can leak it.
+The last two are for methods that refine. No prompt that is stored with an example (direct, refine) can see the gold answer or the hint.
 """
 
 import json
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
-FORMS = ("direct", "hinted", "worked", "answer")
+FORMS = ("direct", "hinted", "worked", "answer", "critique", "refine")
+REFINED_FROM = "refined_from"
+"""What a worked example says in `info` of the attempts that its writer was shown: their texts."""
 
 
 def render(template: str, problem: Problem, hinted: bool = False) -> Prompt:
@@ -37,6 +41,32 @@ def render(template: str, problem: Problem, hinted: bool = False) -> Prompt:
     if hinted:
         facts["hint"] = _hint(problem)
     return Prompt.of(_fill(template, form, facts), template, _digest_of(str(_folder(template)), form), hinted)
+
+
+def render_refinement(template: str, problem: Problem, candidates: Sequence[str], critique: str = "") -> Prompt:
+    """The prompt for one refinement of several attempts at a problem, after a critique of them where there is one."""
+    facts = _facts(problem) | {"candidates": list(candidates), "critique": critique}
+    return Prompt.of(
+        _fill(template, "refine", facts), template, _digest_of(str(_folder(template)), "refine"), hinted=False
+    )
+
+
+def render_critique(template: str, problem: Problem, candidates: Sequence[str]) -> Prompt:
+    """The prompt for a critique of several attempts at a problem."""
+    facts = _facts(problem) | {"candidates": list(candidates)}
+    return Prompt.of(
+        _fill(template, "critique", facts), template, _digest_of(str(_folder(template)), "critique"), hinted=False
+    )
+
+
+def shown_with(example: Problem) -> list[str]:
+    """The attempts that a worked example was made from, if it is a refinement."""
+    return list(json.loads(example.info).get(REFINED_FROM, []))
+
+
+def forms_of(template: str) -> tuple[str, ...]:
+    """The forms that a template set has files for."""
+    return tuple(form for form in FORMS if (_folder(template) / f"{form}.jinja").is_file())
 
 
 def completion(template: str, source: Problem | str, rationale: bool = True) -> str:
@@ -64,7 +94,7 @@ def template_digest(template: str, forms: Sequence[str] = FORMS) -> str:
 
 
 def _facts(problem: Problem) -> dict[str, object]:
-    info = {key: value for key, value in json.loads(problem.info).items() if key != "hint"}
+    info = {key: value for key, value in json.loads(problem.info).items() if key not in {"hint", REFINED_FROM}}
     return {"question": problem.question, "info": info}
 
 

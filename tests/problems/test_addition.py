@@ -8,6 +8,7 @@ from tasks.problems.addition import PairsOfLength
 from tasks.problems.permutation import Permutation
 from tasks.problems.registry import load
 from tasks.problems.scratchpad import work
+from tasks.prompts.render import shown_with
 
 
 def pair(problem: Problem) -> frozenset[str]:
@@ -122,6 +123,33 @@ def test_a_hint_in_the_corpus_is_its_writers_own_answer():
     assert wrong > 0.3 * len(hinted)
     shares = Counter(problem.stratum for problem in documents)
     assert [shares[stratum] / 4_000 for stratum in sorted(shares)] == [0.1, 0.1, 0.15, 0.25, 0.4]
+
+
+def test_a_refinement_in_the_corpus_is_of_others_who_slip_as_its_writer_does():
+    documents = load("addition:1-5,refine=4").corpus(0, 4_000)
+    shown = [(one, shown_with(one)) for one in documents if shown_with(one)]
+    assert 0.27 < len(shown) / len(documents) < 0.33
+    assert {len(candidates) for _, candidates in shown} == {4}
+    hard = [(one, candidates) for one, candidates in shown if one.stratum == "5 digits"]
+    right = [sum(text.endswith(f"A{one.gold}") for text in candidates) / 4 for one, candidates in hard]
+    own = [(one.rationale or "").endswith(f"A{one.gold}") for one, _ in hard]
+    assert sum(right) / len(right) == pytest.approx(sum(own) / len(own), abs=0.05)
+    assert any(one.rationale not in candidates for one, candidates in hard)
+
+
+def test_refinements_take_their_place_from_direct_documents_alone():
+    plain, refining = (load(ref).corpus(0, 1_000) for ref in ("addition:1-5", "addition:1-5,refine=2"))
+    for one, other in zip(plain, refining, strict=True):
+        assert (one.question, one.rationale) == (other.question, other.rationale)
+        assert one.info == other.info or (one.info == "{}" and len(shown_with(other)) == 2)
+
+
+@pytest.mark.parametrize("option", ["refine", "refine=", "refine=two", "candidates=4"])
+def test_an_option_that_is_not_there_is_a_mistake(option: str):
+    with pytest.raises(UserMistake, match="it has: refine=<candidates>"):
+        load(f"addition:1-5,{option}")
+    with pytest.raises(UserMistake, match="2 to 16 candidates"):
+        load("addition:1-5,refine=1")
 
 
 def test_only_the_corpus_carries_worked_solutions():

@@ -5,7 +5,14 @@ import pytest
 from storage.errors import UserMistake
 from storage.records import Problem
 from tasks.problems.registry import load
-from tasks.prompts.render import completion, render, template_digest
+from tasks.prompts.render import (
+    TEMPLATES,
+    completion,
+    render,
+    render_critique,
+    render_refinement,
+    template_digest,
+)
 
 PROBLEM = Problem.of("case", "train", "00628+00579", "001207", rationale="89…A001207", info={"hint": "001107"})
 PLAIN = Problem.of("case", "train", "00628+00579", "001207")
@@ -35,6 +42,36 @@ def test_no_direct_prompt_shows_hint_or_gold(tmp_path: Path):
             render(f"{tmp_path}/../{tmp_path.name}", PROBLEM)
         (tmp_path / "direct.jinja").unlink()
         tmp_path = _another(tmp_path)
+
+
+def test_no_prompt_of_a_refinement_or_critique_shows_hint_or_gold(tmp_path: Path):
+    for place, peek in enumerate(("gold", "hint", "rationale", "info.hint", "info.refined_from", "problem.gold")):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        for form, make in (("refine", render_refinement), ("critique", render_critique)):
+            (folder / f"{form}.jinja").write_text(f"{{{{ question }}}} {{{{ {peek} }}}}")
+            with pytest.raises(UserMistake, match="cannot be filled in"):
+                make(str(folder), PROBLEM, ["A001207"])
+
+
+def test_a_sum_is_refined_from_the_answers_of_its_candidates():
+    candidates = ["890727106512001100000A001207", "8A001197more than an answer", "no answer at all"]
+    assert render_refinement("addition", PLAIN, candidates).text == "A001207A001197Ano ans?00628+00579="
+
+
+CHOICES = Problem.of("case", "train", "Which one?", "B", info={"choices": {"A": "this", "B": "that"}})
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()))
+def test_every_template_set_can_refine_and_those_for_words_can_criticise(template: str):
+    shown = render_refinement(template, CHOICES, ["first A1", "second A2"])
+    assert "Which one?" in shown.text
+    assert (shown.hinted, shown.template) == (False, template)
+    if template != "addition":
+        with_critique = render_refinement(template, CHOICES, ["first A1", "second A2"], "both fail").text
+        assert shown.text.index("first A1") < shown.text.index("second A2")
+        assert "both fail" in with_critique
+        assert "second A2" in render_critique(template, CHOICES, ["first A1", "second A2"]).text
 
 
 def _another(folder: Path) -> Path:
