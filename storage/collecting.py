@@ -17,7 +17,15 @@ from pathlib import Path
 import duckdb
 
 from storage.erasures import Erased, Erasures
-from storage.events import COLLECTED, ERASING, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED
+from storage.events import (
+    COLLECTED,
+    ERASING,
+    PROMOTION_ABANDONED,
+    PROMOTION_REFUSED,
+    RUN_FINISHED,
+    RUN_STARTED,
+    STEP_COMMITTED,
+)
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.records import Tombstone
@@ -237,8 +245,16 @@ def _oldest_unfinished(connection: duckdb.DuckDBPyConnection, dropped: AbstractS
 
 
 def _promoted(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Checkpoints that a decision names: a promotion, a rollback, whatever else is no run's own bookkeeping."""
-    own = [RUN_STARTED, RUN_FINISHED, STEP_COMMITTED, "iteration_finished", *ERASING]
+    """Checkpoints that a decision names: a promotion that took place, a rollback, whatever else is no run's own bookkeeping."""
+    own = [
+        RUN_STARTED,
+        RUN_FINISHED,
+        STEP_COMMITTED,
+        "iteration_finished",
+        PROMOTION_REFUSED,
+        PROMOTION_ABANDONED,
+        *ERASING,
+    ]
     query = (
         "select distinct payload->>'checkpoint_id' from event where kind not in (select unnest(?)) "
         "and payload->>'checkpoint_id' is not null"
