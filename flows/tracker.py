@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.config import LoopConfig
 from storage.errors import StarloopError
 from storage.home import atomic_write
 from storage.identity import content_id, show
@@ -129,6 +130,11 @@ class Tracker:
             return list(json.loads(self._result.read_text(encoding="utf-8"))["warnings"]) if self._deliveries else []
         except (OSError, ValueError, KeyError):
             return []
+
+
+def registered_name(method: str, config: LoopConfig) -> str:
+    """What a run's checkpoints are registered as."""
+    return config.model_name or f"{config.problems.partition(':')[0]}-{method}"
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, object]:

@@ -95,7 +95,7 @@ def deliver(home_root: Path, tracking_uri: str | None = None) -> Delivery:
             with outbox.held("delivery"):
                 if not answers(uri):
                     raise ServerFault(silence(to))
-                with _quietly(home_root):
+                with quietly(home_root):
                     delivered, faults = _tell(outbox, to, uri)
         except (StarloopError, OSError) as fault:
             faults.append(str(fault))
@@ -372,7 +372,7 @@ def write_model(stage: Path, asked: Registration, model: "LoggedModel", run_id: 
 
 
 @contextlib.contextmanager
-def _quietly(home_root: Path) -> Iterator[None]:
+def quietly(home_root: Path) -> Iterator[None]:
     """What MLflow, its database migrations and their warnings say goes to `<home>/logs/mlflow.log`, never to the terminal."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
