@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.aliases import Registry
-from flows.config import CONFIGS, NONE, LoopConfig, config_class
+from flows.config import NONE, LoopConfig
 from flows.gates import REPRODUCED, Evidence
 from flows.iteration import Steps
 from flows.loop import Loop
+from flows.method_config import CONFIGS, config_class
 from flows.start import chat_in_force, stored_checkpoint
 from flows.step import Model
 from storage.answers import Run
@@ -66,7 +67,7 @@ class Opponent:
 
 
 def candidate_of(lineage: Lineage, text: str) -> Candidate:
-    """The checkpoint that a run ended with, or that an id names; `latest` is the run that was completed last.
+    """The checkpoint that a run tested last, or that an id names; `latest` is the run that was completed last.
 
     Raises UserMistake where no run of a method made it.
     """
@@ -80,13 +81,21 @@ def candidate_of(lineage: Lineage, text: str) -> Candidate:
             arms = ", ".join(show("run", one.run_id)[:12] for one in lineage.arms(run.run_id))
             hint = f"it is a group; name one of its runs: {arms}" if arms else "it has finished no iteration"
             raise UserMistake(f"{show('run', run.run_id)[:12]} has no checkpoint to promote: {hint}")
-        return _candidate(lineage, run, str(made[-1].checkpoint_id), made[-1].iteration)
+        last = _handed_over(lineage, run) or str(made[-1].checkpoint_id)
+        return _candidate(lineage, run, last, next(one.iteration for one in made[::-1] if one.checkpoint_id == last))
     found = placed(lineage, named.id)
     if found is None:
         raise UserMistake(
             f"no run of this home has {show('ckp', named.id)[:12]} as an iteration's checkpoint; name one of a run"
         )
     return _candidate(lineage, lineage.run(found[0]), named.id, found[1])
+
+
+def _handed_over(lineage: Lineage, run: Run) -> str | None:
+    """The checkpoint that a run's last test was of: its last one, or the best on dev."""
+    tested = (run.facts.get("final_test") or {}).get("evaluation_id")
+    rows = lineage.rows("select checkpoint_id from evaluation where evaluation_id = ?", [tested]) if tested else []
+    return rows[0][0] if rows else None
 
 
 def _latest(lineage: Lineage) -> str:

@@ -53,7 +53,7 @@ class PromoteRequest(BaseModel):
 
     what: str = Field(
         title="run or checkpoint",
-        description="run_… (its last checkpoint), ckp_…, the beginning of one, or latest: the run completed last",
+        description="run_… (the checkpoint it tested last), ckp_…, the beginning of one, or latest: the run completed last",
     )
     to: str = Field(default=CHAMPION, title="alias", description="the alias that is to move, e.g. champion")
     new_alias: bool = Field(

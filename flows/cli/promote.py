@@ -37,7 +37,7 @@ def promote(
     Parameters
     ----------
     what
-        A run (its last checkpoint) or a checkpoint, or the beginning of an id; latest is the run that was completed last.
+        A run (the checkpoint it tested last) or a checkpoint, or the beginning of an id; latest is the run that was completed last.
     to
         The alias that is to move.
     sets
