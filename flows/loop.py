@@ -237,7 +237,7 @@ def loop_of(
         prefect_flow_run_id=flow_run_id(),
     )
     tracker = Tracker(runtime, run_id, registered_name(method, config), candidates=config.learns_from_what_passed)
-    tracker.loop(name, method, preset, settings)
+    tracker.loop(name, method, preset, settings, flow_run_id())
     reached("run-after-start")
     loop = Loop(method, config, runtime, ledger, listener, run_id, tracker, budgets)
     listener.said(f"run {show('run', run_id)} in {runtime.home.root}")

@@ -8,10 +8,12 @@ answer, and UserMistake for what is not there.
 """
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from storage.errors import ServerFault, StarloopError, UserMistake
 from storage.faults import reached
@@ -76,6 +78,34 @@ def move(home: str, model_name: str, alias: str, version: int | None, tags: Mapp
         reached("promotion-after-tags")
         client.set_registered_model_alias(model_name, alias, str(version))
         return {}
+
+
+def drop(home: str, checkpoints: Sequence[str]) -> dict[str, Any]:
+    """Remove the versions that these checkpoints are, with their files, where no alias points to them; of the home's own store alone."""
+    root, wanted, versions, size = Path(home), set(checkpoints), 0, 0
+    if destination(root) != HOME or not (root / "mlflow.db").is_file():
+        return {"versions": 0, "bytes": 0}
+    with _opened(root) as client:
+        for one in client.search_model_versions(f"tags.`{CHECKPOINT_TAG}` != ''"):
+            if one.tags.get(CHECKPOINT_TAG) not in wanted or client.get_model_version(one.name, one.version).aliases:
+                continue
+            model = client.get_logged_model(one.model_id) if one.model_id else None
+            client.delete_model_version(one.name, str(one.version))
+            versions += 1
+            if model is not None:
+                client.delete_logged_model(model.model_id)
+                size += _removed(root, str(model.artifact_location))
+    return {"versions": versions, "bytes": size}
+
+
+def _removed(root: Path, location: str) -> int:
+    """Remove a logged model's files below the home, and say how many bytes came free."""
+    place = Path(unquote(urlsplit(location).path))
+    if not place.is_relative_to(root.resolve() / "mlartifacts") or not place.is_dir():
+        return 0
+    freed = sum(file.stat().st_size for file in place.rglob("*") if file.is_file() and file.stat().st_nlink == 1)
+    shutil.rmtree(place)
+    return freed
 
 
 def files(home: str, model_name: str, version: int) -> dict[str, Any]:
