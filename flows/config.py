@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from flows.option_config import BalanceConfig, ProposeConfig, RankConfig, check_options
 from flows.settings import Count, Settings
 from flows.validation import merged, validated
+from storage.retention import PATTERN as KEEP
 
 if TYPE_CHECKING:
     from tasks.training.recipe import Recipe
@@ -294,6 +295,13 @@ class LoopConfig(Settings):
     ] = "last"
     evaluation: EvaluationConfig = EvaluationConfig()
     stop: StopConfig = StopConfig()
+    keep: Annotated[
+        str,
+        Field(
+            pattern=f"^({KEEP})$",
+            description="which checkpoints `starloop gc` leaves their weights: all, best, promoted, or last 2; changes no result",
+        ),
+    ] = "all"
     seed: Annotated[int, Field(ge=0, description="seeds sampling, mixing and training; the base has its own")] = 0
     cell_rows: Annotated[int, Field(ge=1, description="problems a cell: what one cached task works on")] = 500
     arms: Annotated[

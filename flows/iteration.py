@@ -241,11 +241,12 @@ class Steps:
         evaluation = self.config.evaluation
         if evaluation.also == NONE:
             return None
-        other = load_problems(evaluation.also)
-        return self._scored(
-            iteration, model,
-            HeldOut("also", evaluation.also, "dev", evaluation.also_problems, other.template, other.verifier),
-        )  # fmt: skip
+        return self.evaluate_set(iteration, model, "also", evaluation.also, evaluation.also_problems)
+
+    def evaluate_set(self, iteration: int, model: Model, name: str, ref: str, count: int) -> dict[str, Any]:
+        """The same on the dev problems of any set, with its own prompts and verifier; `name` is in the steps' titles."""
+        other = load_problems(ref)
+        return self._scored(iteration, model, HeldOut(name, ref, "dev", count, other.template, other.verifier))
 
     def answered(self, model: Model, split: str) -> Answered:
         """What a split was answered with when it was evaluated."""

@@ -20,7 +20,7 @@ from flows.machine import cells_side_by_side
 from flows.progress import IterationDone, Listener, StepDone
 from flows.refs import run_identity
 from flows.step import Figures, Model, Step, accounting_of, note, submit
-from flows.tracker import Tracker
+from flows.tracker import Tracker, registered_name
 from storage.errors import AccountingError, StarloopError
 from storage.faults import reached
 from storage.home import Home
@@ -236,9 +236,8 @@ def loop_of(
         parent_run_id=parent_run_id,
         prefect_flow_run_id=flow_run_id(),
     )
-    model_name = config.model_name or f"{config.problems.partition(':')[0]}-{method}"
-    tracker = Tracker(runtime, run_id, model_name, candidates=config.learns_from_what_passed)
-    tracker.loop(name, method, preset, settings)
+    tracker = Tracker(runtime, run_id, registered_name(method, config), candidates=config.learns_from_what_passed)
+    tracker.loop(name, method, preset, settings, flow_run_id())
     reached("run-after-start")
     loop = Loop(method, config, runtime, ledger, listener, run_id, tracker, budgets)
     listener.said(f"run {show('run', run_id)} in {runtime.home.root}")

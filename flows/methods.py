@@ -9,13 +9,14 @@ from storage.errors import UserMistake
 
 FLOWS = {
     "gsr": "flows.gsr:gsr",
+    "promote": "flows.promote:promote",
     "rest": "flows.rest:rest",
     "rest_em": "flows.rest_em:rest_em",
     "reverify": "flows.reverify:reverify",
     "star": "flows.star:star",
     "zpd": "flows.zpd:zpd",
 }
-"""Method to its Prefect flow; reverify and zpd are no loops."""
+"""Method to its Prefect flow; promote, reverify and zpd are no loops."""
 
 LOOPS = {method: f"flows.{method}:improve" for method in CONFIGS}
 """Method to its loop, a function of an `AnyLoop`, which a flow runs and a plan rehearses."""

@@ -68,7 +68,7 @@ def _code_of_also(ref: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd", "final"}
+PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd", "final", "keep"}
 """Settings that change no result of an iteration: the same run goes on under others."""
 
 

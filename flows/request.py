@@ -13,6 +13,7 @@ from typing import Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from flows.aliases import reconcile
 from flows.budget import Budget
 from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
@@ -235,6 +236,7 @@ def session(method: str, request: Request) -> Iterator[Runs]:
     try:
         with at_work(home):
             ledger.catch_up()
+            reconcile(home, ledger, told)
             with runtime_of(home, told, workers=engines, threads=usable_cores()) as runtime:
                 yield Runs(method, request, home, runtime, ledger, told)
     finally:

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.config import LoopConfig
 from storage.errors import StarloopError
 from storage.home import atomic_write
 from storage.identity import content_id, show
 from tasks import outbox
 from tasks import tracking_messages as messages
+from tasks.machine_load import MachineLoad, wanted
 from tasks.runtime import Runtime
 
 DELIVERY_TIMEOUT_S = 120.0
@@ -39,10 +41,22 @@ class Tracker:
         self._candidates = candidates
         self._deliveries: list[threading.Thread] = []
         self._began = datetime.now(UTC)
+        self._tokens = 0
+        self._load = MachineLoad() if wanted() else None
 
-    def loop(self, name: str, method: str, preset: str | None, config: dict[str, Any]) -> None:
-        """The parent run."""
-        tags = {"starloop.run": show("run", self._run_id), "starloop.home": str(self._home)}
+    def loop(
+        self, name: str, method: str, preset: str | None, config: dict[str, Any], prefect_run: str | None = None
+    ) -> None:
+        """The parent run; `prefect_run` is the flow run that it is carried out in."""
+        if self._load is not None:
+            self._load.start()
+        run = show("run", self._run_id)
+        tags = {"starloop.run": run, "starloop.home": str(self._home), **_prefect(prefect_run)}
+        link = f"[Prefect run]({tags['prefect.flow_run_url']})\n\n" if "prefect.flow_run_url" in tags else ""
+        tags["mlflow.note.content"] = (
+            f"{link}`starloop status {run[:12]}`: its iterations. `starloop report {run[:12]}`: one page about it. "
+            f"`starloop promote {run[:12]}`: make its checkpoint the champion, if it is shown to be better."
+        )
         outbox.put(
             self._home,
             messages.Loop(
@@ -59,6 +73,10 @@ class Tracker:
         metrics |= {f"accuracy_{name.replace(' ', '_')}": value for name, value in summary["strata"].items()}
         if summary["kept"]:
             metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
+        self._tokens += int(summary["tokens"])
+        metrics["tokens_so_far"] = float(self._tokens)
+        if self._load is not None:
+            metrics |= self._load.since_last()
         if summary["attempts"]:
             # Of this iteration's own attempts: what is kept may come from earlier ones, too.
             right = sum(summary.get(name, 0) for name in ("correct", "rationalized_correct", "refined_correct"))
@@ -66,10 +84,13 @@ class Tracker:
         used = ()
         if mix_id := summary.get("mix_id"):
             used = (messages.DatasetUse(f"iteration {number}", str(mix_id), int(summary["train_rows"])),)
-        outbox.put(
-            self._home,
-            messages.Iteration(self._run_id, iteration_id, number, now, self._began, metrics=metrics, datasets=used),
+        tags = {"starloop.run": show("run", self._run_id), "starloop.checkpoint": show("ckp", checkpoint_id)}
+        if mix_id:
+            tags["starloop.mix"] = show("mix", str(mix_id))
+        told = messages.Iteration(
+            self._run_id, iteration_id, number, now, self._began, metrics=metrics, datasets=used, tags=tags
         )
+        outbox.put(self._home, told)
         evidence = {name: summary[name] for name in ("held_out_accuracy", "ci_low", "ci_high", "n")}
         outbox.put(
             self._home,
@@ -95,6 +116,8 @@ class Tracker:
 
         A run that was cancelled waits for nothing: what is left goes out with the next run.
         """
+        if self._load is not None:
+            self._load.stop()
         metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
         outbox.put(self._home, messages.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
         if self._runtime.cancelled.is_set():
@@ -130,6 +153,21 @@ class Tracker:
             return list(json.loads(self._result.read_text(encoding="utf-8"))["warnings"]) if self._deliveries else []
         except (OSError, ValueError, KeyError):
             return []
+
+
+def _prefect(flow_run: str | None) -> dict[str, str]:
+    """What leads from MLflow to the Prefect run."""
+    if flow_run is None:
+        return {}
+    from prefect.utilities.urls import url_for
+
+    page = url_for("flow-run", obj_id=flow_run)
+    return {"prefect.flow_run_id": flow_run, **({"prefect.flow_run_url": page} if page else {})}
+
+
+def registered_name(method: str, config: LoopConfig) -> str:
+    """What a run's checkpoints are registered as."""
+    return config.model_name or f"{config.problems.partition(':')[0]}-{method}"
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, object]:

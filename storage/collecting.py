@@ -17,12 +17,21 @@ from pathlib import Path
 import duckdb
 
 from storage.erasures import Erased, Erasures
-from storage.events import COLLECTED, ERASING, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED
+from storage.events import (
+    COLLECTED,
+    ERASING,
+    PROMOTION_ABANDONED,
+    PROMOTION_REFUSED,
+    RUN_FINISHED,
+    RUN_STARTED,
+    STEP_COMMITTED,
+)
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.records import Tombstone
 from storage.redo import checkpoints_in, made_by, read_by
 from storage.results import Result, results
+from storage.retention import Rule, surplus
 
 UNFINISHED = ("running", "failed", "cancelled", "stopped")
 
@@ -38,13 +47,14 @@ class Going:
 
 @dataclass(slots=True)
 class Plan:
-    """What would go, and why what one might expect to go does not. `steps` are of the dropped `runs`."""
+    """What would go, and why what one might expect to go does not. `steps` are of the dropped `runs`, `weights` checkpoints of kept ones."""
 
     runs: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     going: list[Going] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     erased: list[Erased] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
@@ -63,10 +73,11 @@ class _Commit:
     training_id: str | None
 
 
-def plan(ledger: Ledger, drop: Sequence[str], pinned: Mapping[str, str]) -> Plan:
+def plan(ledger: Ledger, drop: Sequence[str], pinned: Mapping[str, str], keep_weights: Rule | None = None) -> Plan:
     """What goes when these runs are dropped (a group with its arms); nothing is changed.
 
-    `pinned`: checkpoints that somebody else needs, and who.
+    `pinned`: checkpoints that somebody else needs, and who. `keep_weights`: which of a kept run's checkpoints stay; None: as each run's
+    configuration says.
     """
     with ledger.writer() as connection:
         dropped = _dropped(connection, drop)
@@ -77,6 +88,7 @@ def plan(ledger: Ledger, drop: Sequence[str], pinned: Mapping[str, str]) -> Plan
         }
         since = _oldest_unfinished(connection, dropped)
         promoted = _promoted(connection)
+        going = surplus(connection, keep_weights, {*pinned, *promoted})
     needed = _needed(commits, dropped | earlier, {*pinned, *promoted})
     keep = {identity for commit in needed for identity in commit.made | commit.read} | pinned.keys() | promoted
     kept_steps = {commit.step_id for commit in needed if commit.current}
@@ -84,7 +96,8 @@ def plan(ledger: Ledger, drop: Sequence[str], pinned: Mapping[str, str]) -> Plan
     found = Plan(runs=sorted(dropped), steps=sorted(commit.step_id for commit in gone))
     home = ledger.home
     _collect_shards(home, found, keep, shards, since)
-    _collect_checkpoints(home, found, keep, since)
+    found.weights = [one.checkpoint_id for one in going if (home.checkpoints / one.checkpoint_id).is_dir()]
+    _collect_checkpoints(home, found, keep - set(found.weights), since)
     _collect_results(home, found)
     _collect_leftovers(home, found, since, {commit.training_id for commit in needed if commit.training_id})
     _collect_of_runs(home, found, dropped | earlier, gone)
@@ -103,6 +116,7 @@ def collect(ledger: Ledger, found: Plan) -> None:
             "erased": [one.plain() for one in found.erased],
             "files": [one.path for one in found.going if one.path not in shards],
             "bytes": found.bytes,
+            "weights": found.weights,
         },
     )
 
@@ -165,7 +179,8 @@ def _collect_shards(
 
 def _collect_checkpoints(home: Home, found: Plan, keep: AbstractSet[str], since: float | None) -> None:
     for folder in sorted(home.checkpoints.iterdir()):
-        if folder.is_dir() and folder.name not in keep and not _young(folder, since):
+        surplus_of_kept = folder.name in found.weights
+        if folder.is_dir() and folder.name not in keep and (surplus_of_kept or not _young(folder, since)):
             found.going.append(_going(home, "checkpoint", folder))
 
 
@@ -237,8 +252,16 @@ def _oldest_unfinished(connection: duckdb.DuckDBPyConnection, dropped: AbstractS
 
 
 def _promoted(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Checkpoints that a decision names: a promotion, a rollback, whatever else is no run's own bookkeeping."""
-    own = [RUN_STARTED, RUN_FINISHED, STEP_COMMITTED, "iteration_finished", *ERASING]
+    """Checkpoints that a decision names: a promotion that took place, a rollback, whatever else is no run's own bookkeeping."""
+    own = [
+        RUN_STARTED,
+        RUN_FINISHED,
+        STEP_COMMITTED,
+        "iteration_finished",
+        PROMOTION_REFUSED,
+        PROMOTION_ABANDONED,
+        *ERASING,
+    ]
     query = (
         "select distinct payload->>'checkpoint_id' from event where kind not in (select unnest(?)) "
         "and payload->>'checkpoint_id' is not null"

@@ -11,6 +11,7 @@ StarloopError
   TrainingFault        a fine-tune that would learn nothing, or whose process failed
   VerifierFault        the processes that judge cannot be had; no verdict is affected
   ServerFault          a server (Prefect, MLflow) that does not answer
+  PromotionRefused     a gate that a checkpoint did not pass; the champion stays, and the ledger has the figures
 """
 
 
@@ -56,3 +57,7 @@ class VerifierFault(StarloopError):
 
 class ServerFault(StarloopError):
     """A server that is needed does not answer."""
+
+
+class PromotionRefused(StarloopError):
+    """A checkpoint did not pass a gate; nothing was moved."""

@@ -26,6 +26,19 @@ RUN_FINISHED = "run_finished"
 STEP_COMMITTED = "step_committed"
 COLLECTED = "collected"
 FORGOTTEN = "forgotten"
+PROMOTION_INTENDED = "promotion_intended"
+PROMOTED = "promoted"
+PROMOTION_REFUSED = "promotion_refused"
+PROMOTION_ABANDONED = "promotion_abandoned"
+PROMOTION_NOTICED = "promotion_noticed"
+PROMOTING = {
+    PROMOTION_INTENDED: "intended",
+    PROMOTED: "done",
+    PROMOTION_REFUSED: "refused",
+    PROMOTION_ABANDONED: "abandoned",
+    PROMOTION_NOTICED: "noticed",
+}
+"""Kinds that are rows of `promotion`, each with the state it means there."""
 ERASING = (COLLECTED, FORGOTTEN)
 """Kinds that take something out of the store again: see `storage.erasures`."""
 

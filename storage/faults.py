@@ -58,6 +58,11 @@ POINTS = {
     "mlflow-after-alias": "the alias is set; nothing says that it was told",
     "mlflow-before-record": "a message was told; nothing says so",
     "mlflow-after-record": "the outbox knows that a message was told",
+    "promotion-before-intention": "every gate is passed, and nothing says so",
+    "promotion-after-intention": "that the alias is to move is an event; MLflow does not know of it",
+    "promotion-after-tags": "the version carries its evidence in MLflow, and the alias has not moved",
+    "promotion-after-alias": "the alias has moved in MLflow; the ledger only knows that it was to",
+    "promotion-after-done": "the ledger knows that the alias has moved; readers do not",
     "run-before-finish": "everything is done; the run's end is no event yet",
     "run-after-finish": "the run's end is in the ledger; MLflow does not know of it",
 }

@@ -87,9 +87,7 @@ def find(connection: duckdb.DuckDBPyConnection, what: str, identity: str) -> Fou
         "select distinct h.table_name, m.digest from member m join shard h using (digest) "
         f"where {' or '.join(f'h.table_name = {table!r} and m.id in (from gone_{table})' for table in ROWS)} order by 1, 2"
     )
-    promoted = (
-        "select seq from event where kind like 'promot%' and payload->>'checkpoint_id' in (select unnest(?)) order by 1"
-    )
+    promoted = "select event_seq from promotion where state in ('done', 'noticed') and checkpoint_id in (select unnest(?::uuid[])) order by 1"
     return Found(
         what=what,
         counts=counts,

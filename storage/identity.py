@@ -20,6 +20,7 @@ PREFIXES = {
     "mix": "mix",
     "prb": "problem",
     "pmt": "prompt",
+    "prm": "promotion",
     "run": "run",
     "stp": "step",
     "trn": "training",

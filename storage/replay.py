@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 
 from storage.erasures import ErasureAhead, Erasures, erased_by, is_erasure
-from storage.events import COLLECTED, FORGOTTEN, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
+from storage.events import COLLECTED, FORGOTTEN, PROMOTING, RUN_FINISHED, RUN_STARTED, STEP_COMMITTED, Event
 from storage.faults import reached
-from storage.identity import canonical_json
+from storage.identity import canonical_json, content_id
 from storage.ingest import Named, take_in
 from storage.manifest import Manifest
 from storage.shards import Shards
@@ -109,7 +109,7 @@ def _manifests_of(event: Event, erasures: Erasures) -> list[Manifest]:
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event], erasures: Erasures) -> None:
-    """Runs, steps and erasures. An event of another kind is kept in `event`, for the view or the later version that knows it."""
+    """Runs, steps, promotions and erasures. An event of another kind is kept in `event`, for the view or the later version that knows it."""
     steps: dict[str, Event] = {}
     for event in events:
         if event.kind == RUN_STARTED:
@@ -122,6 +122,7 @@ def _apply(connection: duckdb.DuckDBPyConnection, events: list[Event], erasures:
             _erase(connection, event)
     if steps:
         _commit_steps(connection, steps, erasures)
+    _insert(connection, "promotion", [_promotion_row(event) for event in events if event.kind in PROMOTING])
     rows = [
         {"seq": event.seq, "happened_at": _utc(event), "kind": event.kind, "payload": canonical_json(event.payload)}
         for event in events
@@ -167,6 +168,27 @@ def _erase(connection: duckdb.DuckDBPyConnection, event: Event) -> None:
         connection.execute(
             "update run set state = 'dropped' where run_id in (select unnest(?::uuid[]))", [event.payload["runs"]]
         )
+
+
+def _promotion_row(event: Event) -> dict[str, Any]:
+    given = event.payload
+    plain = (
+        "checkpoint_id",
+        "version",
+        "previous_checkpoint_id",
+        "previous_version",
+        "run_id",
+        "judged_in",
+        "reason",
+        "looks",
+    )
+    return {
+        "promotion_id": given.get("promotion_id") or content_id("promotion", seq=event.seq), "event_seq": event.seq,
+        "happened_at": _utc(event), "state": PROMOTING[event.kind], "action": given.get("action", "promote"),
+        "model_name": given.get("model_name", ""), "alias": given.get("alias", "champion"),
+        "destination": given.get("destination", "home"), **{name: given.get(name) for name in plain},
+        "forced": given.get("forced", False), "gates": canonical_json(given.get("gates", [])),
+    }  # fmt: skip
 
 
 def _commit_steps(connection: duckdb.DuckDBPyConnection, steps: dict[str, Event], erasures: Erasures) -> None:

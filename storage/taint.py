@@ -38,7 +38,9 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Tainted:
-    """An example in a training set whose evidence no longer holds; `other_evidence` counts what still speaks for it."""
+    """An example in a training set whose evidence no longer holds; `other_evidence` counts what still speaks for it, `promotions`
+    how often its checkpoint, or one made from that, was promoted.
+    """
 
     mix_id: str
     example_id: str
@@ -53,6 +55,7 @@ class Tainted:
     other_evidence: int
     training_id: str | None
     checkpoint_id: str | None
+    promotions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,16 @@ class TaintedEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class TaintedPromotion:
-    """A promotion of a checkpoint that is tainted itself or by an evaluation, as its event tells it."""
+    """A promotion (or rollback, or move by hand) of a checkpoint that stands on such examples, or on such an evaluation."""
 
-    seq: int
-    kind: str
+    event_seq: int
+    action: str
+    model_name: str
+    alias: str
+    version: int | None
     checkpoint_id: str
+    examples: int
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +160,12 @@ def consequences(lineage: Lineage, run_id: str) -> Consequences:
     found_mixes = lineage.read(TaintedMix, mixes, "true", [run_id], "examples desc, mix_id, training_id")
     found_checkpoints = lineage.read(TaintedCheckpoint, checkpoints, "true", [run_id], "examples desc, checkpoint_id")
     found_evaluations = lineage.read(TaintedEvaluation, evaluations, "true", [run_id], "items desc, evaluation_id")
-    concerned = {one.checkpoint_id for one in (*found_checkpoints, *found_evaluations)}
-    promotions = (
-        "(select seq, kind, try_cast(payload->>'checkpoint_id' as uuid) as checkpoint_id from v_event "
-        "where starts_with(kind, 'promot'))"
+    found_promotions = lineage.read(
+        TaintedPromotion,
+        "v_promotion_taint",
+        "checkpoint_id in (select a.checkpoint_id from v_checkpoint_ancestry a where a.ancestor_id in (select unnest(?::uuid[]))) "
+        "or checkpoint_id in (select unnest(?::uuid[]))",
+        [[one.checkpoint_id for one in found_checkpoints], [one.checkpoint_id for one in found_evaluations]],
+        "event_seq",
     )
-    where = "checkpoint_id in (select unnest(?::uuid[]))"
-    found_promotions = lineage.read(TaintedPromotion, promotions, where, [sorted(concerned)], "seq")
     return Consequences(examples, found_mixes, found_checkpoints, found_evaluations, found_promotions)

@@ -108,8 +108,8 @@ class Processes:
         fault = TrainingFault if target.startswith("tasks.training") else EngineFault
         asked = time.perf_counter()
         log = log or self.logs / f"{target.rpartition(':')[0].rpartition('.')[2]}-{os.getpid()}.log"
-        package = target.partition(":")[0].split(".")[1:2]
-        needs = package[0] if package in (["training"], ["tracking"]) else "engine"
+        package = target.partition(":")[0].partition(".")[2].partition(".")[0].partition("_")[0]
+        needs = package if package in ("training", "tracking") else "engine"
         number, connection = self.spawn(target, arguments, log, threads, needs=needs, progress=progress is not None)
         began = asked
         over = False

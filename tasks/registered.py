@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from storage.errors import StorageFault
@@ -54,11 +55,56 @@ def _aliases(home: Home) -> dict[tuple[str, int], str]:
     """Model name and version to alias, in the home's own store."""
     if not home.mlflow_db.is_file():
         return {}
+    rows = _rows(home, "select name, version, alias from registered_model_aliases")
+    return {(name, int(version)): alias for name, version, alias in rows}
+
+
+def _rows(home: Home, query: str, given: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
     try:
         with closing(sqlite3.connect(home.mlflow_db, timeout=30)) as database:
-            rows = database.execute("select name, version, alias from registered_model_aliases").fetchall()
+            return database.execute(query, given).fetchall()
     except sqlite3.Error as error:
         raise StorageFault(
             f"{home.mlflow_db} cannot be read ({error}), so it is not known which checkpoints it needs; mend or remove it"
         ) from error
-    return {(name, int(version)): alias for name, version, alias in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A version under an alias: whose checkpoint it is (None: starloop did not make it), and whether a promotion gave it one before."""
+
+    version: int
+    checkpoint_id: str | None
+    promoted: bool
+
+
+def held(home: Home) -> dict[tuple[str, str], Held] | None:
+    """Who holds which alias in the home's own store, by model name and alias.
+
+    None where that cannot be said: the store is not there, or has not been told everything yet.
+    """
+    outbox = Outbox(home.root)
+    if not home.mlflow_db.is_file() or outbox.waiting(HOME):
+        return None
+    query = (
+        "select a.name, a.alias, a.version, "
+        "(select value from model_version_tags t where t.name = a.name and t.version = a.version and t.key = 'starloop.checkpoint_id'), "
+        "exists (select 1 from model_version_tags t where t.name = a.name and t.version = a.version and t.key = 'starloop.promotion_id') "
+        "from registered_model_aliases a"
+    )
+    return {
+        (name, alias): Held(int(version), checkpoint, bool(promoted))
+        for name, alias, version, checkpoint, promoted in _rows(home, query)
+    }
+
+
+def version_of(home: Home, model_name: str, checkpoint_id: str) -> Held | None:
+    """The version that a checkpoint is in the home's own store."""
+    query = (
+        "select t.version, exists (select 1 from model_version_tags p where p.name = t.name and p.version = t.version and "
+        "p.key = 'starloop.promotion_id') from model_version_tags t join model_versions v on v.name = t.name and v.version = t.version "
+        "where t.key = 'starloop.checkpoint_id' and t.name = ? and t.value = ? and v.current_stage <> 'Deleted_Internal' "
+        "order by t.version desc"
+    )
+    found = _rows(home, query, (model_name, checkpoint_id))
+    return Held(int(found[0][0]), checkpoint_id, bool(found[0][1])) if found else None

@@ -28,6 +28,7 @@ from storage.faults import reached
 from storage.home import atomic_write
 from tasks.model_folder import flavor, lay_out
 from tasks.outbox import Outbox, waits
+from tasks.tracking_datasets import inputs
 from tasks.tracking_messages import Finish, Iteration, Loop, Message, Registration, milliseconds, short, text
 from tasks.tracking_server import HOME, address, answers, artifacts, destination, follow, silence, untold
 
@@ -95,7 +96,7 @@ def deliver(home_root: Path, tracking_uri: str | None = None) -> Delivery:
             with outbox.held("delivery"):
                 if not answers(uri):
                     raise ServerFault(silence(to))
-                with _quietly(home_root):
+                with quietly(home_root):
                     delivered, faults = _tell(outbox, to, uri)
         except (StarloopError, OSError) as fault:
             faults.append(str(fault))
@@ -171,7 +172,8 @@ class Teller:
         parent = self.parent(iteration.loop_id)
         child = self.child(parent, iteration.iteration_id, iteration.iteration, iteration.started_at or iteration.at)
         self.describe(child, iteration.params, iteration.tags)
-        self.datasets(child, iteration)
+        if iteration.datasets:
+            self.client.log_inputs(child.info.run_id, inputs(iteration.datasets))
         for run in (child, parent):
             self.metrics(run, iteration.metrics, iteration.at, iteration.iteration)
         reached("mlflow-after-metrics")
@@ -327,26 +329,6 @@ class Teller:
         for start in range(0, len(points), BATCH):
             self.client.log_batch(run.info.run_id, metrics=points[start : start + BATCH])
 
-    def datasets(self, run: "Run", iteration: Iteration) -> None:
-        """The training sets as MLflow data sets: the digest is the ledger's mix id."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        used = [
-            DatasetInput(
-                Dataset(
-                    use.name,
-                    use.mix_id[:36],
-                    "code",
-                    json.dumps({"tags": {"starloop.mix_id": use.mix_id}}),
-                    profile=json.dumps({"num_rows": use.rows}),
-                ),
-                [InputTag("mlflow.data.context", "training")],
-            )
-            for use in iteration.datasets
-        ]
-        if used:
-            self.client.log_inputs(run.info.run_id, used)
-
 
 def write_model(stage: Path, asked: Registration, model: "LoggedModel", run_id: str) -> None:
     """The model folder that `mlflow.transformers.load_model` and `mlflow models serve` open."""
@@ -372,7 +354,7 @@ def write_model(stage: Path, asked: Registration, model: "LoggedModel", run_id: 
 
 
 @contextlib.contextmanager
-def _quietly(home_root: Path) -> Iterator[None]:
+def quietly(home_root: Path) -> Iterator[None]:
     """What MLflow, its database migrations and their warnings say goes to `<home>/logs/mlflow.log`, never to the terminal."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -21,8 +21,9 @@ PARAM_LENGTH = 500
 TIMES = frozenset({"at", "started_at"})
 """Fields that say when; they make no message a different one."""
 
-DURATIONS = ("seconds_", "wall_s")
-"""Metrics that start like this say how long something took. Another sitting takes another time, which is no news."""
+DURATIONS = ("seconds_", "wall_s", "system/")
+"""Metrics that start like this say how long something took, or what it asked of the machine. Another sitting takes another time, which
+is no news."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,10 @@ def print_consequences(stood: Consequences, console: "Console") -> None:
             f"{escape(one.split)}: {one.items:,} of {one.n:,} items ({change})"
         )
     for one in stood.promotions:
-        console.print(f"  promotion of {show('ckp', one.checkpoint_id)[:12]} (event {one.seq})")
+        console.print(
+            f"  {one.action} of {show('ckp', one.checkpoint_id)[:12]} to {escape(one.model_name)}@{escape(one.alias)} (event {one.event_seq}); "
+            "`starloop rollback` puts the one before back"
+        )
     console.print('all of it: starloop sql "select * from v_taint"', style="dim")
 
 

@@ -70,6 +70,7 @@ def rebuild(*, home: Path | None = None) -> None:
 def gc(
     *,
     drop: Annotated[list[str] | None, Parameter(negative=())] = None,
+    keep: str | None = None,
     yes: bool = False,
     json_: bool = False,
     home: Path | None = None,
@@ -80,6 +81,9 @@ def gc(
     ----------
     drop
         A run that need not be kept (of a group: with its arms), by id or the beginning of one. May be repeated. Its events stay.
+    keep
+        Which checkpoints of the kept runs leave their weights: all, best (on dev), promoted, or "last 2"; if not given, as each run's
+        configuration says. Bases, unfinished runs and whatever an alias or a promotion names stay; the ledger's rows all do.
     yes
         Remove it; without this, nothing is changed.
     json_
@@ -91,16 +95,21 @@ def gc(
     from storage.ledger import Ledger
     from storage.lineage import Lineage
     from storage.occupancy import alone
+    from storage.retention import Rule
     from tasks.registered import registered
 
     opened = Home.existing(home)
+    rule = Rule.parse(keep) if keep is not None else None
     ledger = Ledger(opened)
+    freed = 0
     try:
         with Lineage.open(opened, fresh=True) as lineage:
             runs = [lineage.find(one, ("run",)).id for one in drop or []]
         with alone(opened, "gc"):
-            found = plan(ledger, runs, registered(opened))
+            found = plan(ledger, runs, registered(opened), rule)
             if yes and (found.going or found.runs):
+                if found.weights:
+                    freed = drop_versions(opened, found.weights)
                 collect(ledger, found)
     finally:
         ledger.close()
@@ -108,6 +117,17 @@ def gc(
         print_json(found, removed=yes)
     else:
         print_plan(found, removed=yes)
+        if freed:
+            sys.stdout.write(f"and {freed:,} bytes of their versions in MLflow\n")
+
+
+def drop_versions(home: Home, weights: list[str]) -> int:
+    """Remove what MLflow holds of these checkpoints; the bytes that came free."""
+    from tasks.processes import Processes
+
+    with Processes(home.logs, preload=("tracking",)) as processes:
+        made = processes.call("tasks.tracking_aliases:drop", str(home.root), weights, log=home.logs / "mlflow.log")
+    return int(made["bytes"])
 
 
 def print_json(found: "Plan", *, removed: bool) -> None:
@@ -116,6 +136,7 @@ def print_json(found: "Plan", *, removed: bool) -> None:
         "bytes": found.bytes,
         "runs": found.runs,
         "steps": len(found.steps),
+        "weights": found.weights,
         "going": [{"kind": one.kind, "path": one.path, "bytes": one.bytes} for one in found.going],
         "kept": found.kept,
     }
@@ -138,6 +159,10 @@ def print_plan(found: "Plan", *, removed: bool) -> None:
         console.print(table)
     for reason in found.kept:
         console.print(reason, style="dim", markup=False)
+    if found.weights:
+        console.print(
+            f"{len(found.weights):,} checkpoints {'lost' if removed else 'would lose'} their weights; what needs them again trains them again"
+        )
     for run in found.runs:
         steps = f"{len(found.steps):,} steps" if len(found.runs) == 1 else "its steps"
         console.print(f"{show('run', run)}: {steps} {'went' if removed else 'would go'}; its events stay", markup=False)

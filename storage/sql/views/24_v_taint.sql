@@ -1,6 +1,7 @@
 -- What was trained on a verdict that no longer holds, one row a piece of evidence in a training set: the example, the
 -- verdict then and now, and the checkpoint (null until trained). `other_evidence` counts what else speaks for the
--- example in this set and still holds; at 0, nothing does. Checkpoints further down: v_checkpoint_ancestry.
+-- example in this set and still holds; at 0, nothing does. `promotions` counts how often this checkpoint, or one made from it, was
+-- promoted: what stood on the verdict in MLflow (v_promotion_taint names them). Checkpoints further down: v_checkpoint_ancestry.
 create or replace view v_taint as
 with tainted as (
     select e.evidence_id, e.example_id, v.verdict_id, o.verifier, o.was_version, o.was, o.now_version, o.now
@@ -23,8 +24,14 @@ weighed as (
 )
 select
     w.mix_id, w.example_id, w.origin, w.problem_id, w.attempt_id, w.verdict_id, w.verifier, w.was_version, w.was,
-    w.now_version, w.now, w.other_evidence, t.training_id, c.checkpoint_id, w.evidence_id
+    w.now_version, w.now, w.other_evidence, t.training_id, c.checkpoint_id, w.evidence_id, coalesce(p.promotions, 0) as promotions
 from weighed w
 left join training t on t.mix_id = w.mix_id
 left join checkpoint c on c.training_id = t.training_id
+left join (
+    select a.ancestor_id, count(distinct d.promotion_id) as promotions
+    from promotion d join v_checkpoint_ancestry a on a.checkpoint_id = d.checkpoint_id
+    where d.state in ('done', 'noticed')
+    group by a.ancestor_id
+) p on p.ancestor_id = c.checkpoint_id
 where w.verdict_id is not null;
