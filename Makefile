@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check faults bench clean
+.PHONY: help demo up test test-fast check faults bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: .venv/installed ## watch a small language model teach itself addition (about four minutes on two idle cores)
 	@$(BIN)/starloop run star --preset addition-quick
+
+up: .venv/installed ## Prefect's and MLflow's pages and a worker, for runs from a browser; Ctrl-C ends them
+	@$(BIN)/starloop serve
 
 test: .venv/installed ## the whole test suite, on two cores
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

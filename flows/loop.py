@@ -17,7 +17,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.budget import Budget, BudgetReached
 from flows.config import LoopConfig
 from flows.machine import cells_side_by_side
-from flows.progress import IterationDone, Listener, StepDone
+from flows.progress import IterationDone, Listener, RunDone, StepDone
 from flows.refs import run_identity
 from flows.step import Figures, Model, Step, accounting_of, note, submit
 from flows.tracker import Tracker, registered_name
@@ -265,6 +265,7 @@ def loop_of(
         for warning in tracker.finish(state, loop.outcome, max(loop.figures, default=0)):
             listener.said(warning)
         ledger.publish(force=True)
+        listener.run_done(RunDone(run_id, state, why))
 
 
 def flow_run_id() -> str | None:

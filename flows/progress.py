@@ -25,6 +25,15 @@ class IterationDone:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RunDone:
+    """A run that ended, however it did."""
+
+    run_id: str
+    state: str
+    why: str = ""
+
+
 class Listener(Progress, Protocol):
     """Told of everything. Calls to `advance` and `said` come from task threads too, the others from the flow's."""
 
@@ -33,6 +42,8 @@ class Listener(Progress, Protocol):
     def step_done(self, step: StepDone) -> None: ...
 
     def iteration_done(self, iteration: IterationDone) -> None: ...
+
+    def run_done(self, run: RunDone) -> None: ...
 
 
 class SilentListener:
@@ -49,6 +60,9 @@ class SilentListener:
 
     def iteration_done(self, iteration: IterationDone) -> None:
         del iteration
+
+    def run_done(self, run: RunDone) -> None:
+        del run
 
     def advance(self, step: str, done: int, total: int) -> None:
         del step, done, total
@@ -76,6 +90,9 @@ class LogListener:
         accuracy = iteration.summary.get("held_out_accuracy")
         shown = "undecided" if accuracy is None else f"{accuracy:.1%}"
         self._logger.info("iteration %s: held-out accuracy %s", iteration.summary.get("iteration"), shown)
+
+    def run_done(self, run: RunDone) -> None:
+        self._logger.info("%s%s", run.state, f": {run.why}" if run.why else "")
 
     def advance(self, step: str, done: int, total: int) -> None:
         del step, done, total

@@ -27,9 +27,9 @@ from flows.evidence import Candidate, Opponent, base_of, candidate_of, gather, p
 from flows.gates import Evidence, Limits, Ruling, refusal, rule
 from flows.loop import CELLS_SIDE_BY_SIDE, Loop, flow_run_id
 from flows.machine import usable_cores, workers
-from flows.progress import Listener, LogListener
-from flows.request import listener
+from flows.progress import Listener
 from flows.tracker import Tracker, registered_name
+from flows.watched import watching
 from storage.errors import PromotionRefused, StarloopError, UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -115,11 +115,10 @@ def promote(request: PromoteRequest) -> str:
     """
     request.check()
     home = Home.existing(Path(request.home) if request.home else None)
-    told = listener.get() or LogListener()
     ledger = Ledger(home)
     processes = Processes(home.logs, preload=("engine", "tracking"))
     try:
-        with at_work(home):
+        with at_work(home), watching(home) as told:
             ledger.catch_up()
             with Lineage.open(home, fresh=True) as lineage:
                 candidate = candidate_of(lineage, request.what)

@@ -6,7 +6,6 @@ fields untouched changes nothing, and what can be switched off has a word for it
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, cast, get_args, get_origin
@@ -19,17 +18,15 @@ from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
 from flows.method_config import CONFIGS, GsrConfig, RestConfig, RestEmConfig, StarConfig
-from flows.progress import Listener, LogListener
+from flows.progress import Listener
 from flows.refs import check, code_behind, settled
 from flows.resolving import presets, resolve
+from flows.watched import watching
 from storage.home import Home
 from storage.identity import content_id
 from storage.ledger import Ledger
 from storage.occupancy import at_work
 from tasks.runtime import Runtime
-
-listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
-"""Who watches this process's runs; the command line sets it, a Prefect worker's run logs."""
 
 
 def optional(kind: type[BaseModel], name: str) -> type[BaseModel]:
@@ -230,11 +227,10 @@ class Runs:
 def session(method: str, request: Request) -> Iterator[Runs]:
     """Home, ledger and child processes for one flow run."""
     home = Home.open(Path(request.home) if request.home else None)
-    told = listener.get() or LogListener()
     engines = workers()
     ledger = Ledger(home)
     try:
-        with at_work(home):
+        with at_work(home), watching(home) as told:
             ledger.catch_up()
             reconcile(home, ledger, told)
             with runtime_of(home, told, workers=engines, threads=usable_cores()) as runtime:

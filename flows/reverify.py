@@ -18,9 +18,9 @@ from prefect.exceptions import TerminationSignal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.loop import CELLS_SIDE_BY_SIDE, flow_run_id
-from flows.progress import Listener, LogListener, StepDone
-from flows.request import listener
+from flows.progress import Listener, StepDone
 from flows.step import Step, accounting_of, note, submit
+from flows.watched import watching
 from storage.errors import StarloopError, UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -72,9 +72,8 @@ def reverify(request: ReverifyRequest) -> str:
         request: whose verdicts to reach again, and of which run
     """
     home = Home.open(Path(request.home) if request.home else None)
-    told = listener.get() or LogListener()
     chosen = selection(home, request)
-    with at_work(home), _recorded(home, chosen, told) as reverification:
+    with at_work(home), watching(home) as told, _recorded(home, chosen, told) as reverification:
         for (iteration, title), cells in _steps(chosen.cells):
             reverification.judge(iteration, title, cells)
     return chosen.run_id

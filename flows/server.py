@@ -175,11 +175,11 @@ def _uvicorn(port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=log,
         env={**os.environ, **LEAN},
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Linux: the server is told to end when this process is gone, even by SIGKILL."""
     os.setpgid(0, 0)  # Ctrl-C is for the run; it stops the server itself
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from flows.progress import IterationDone, StepDone
+from flows.progress import IterationDone, RunDone, StepDone
 from storage.identity import show
 
 LINE_EVERY_S = 10.0
@@ -97,6 +97,10 @@ class ConsoleListener:
         self.console.print(
             Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim"))
         )
+
+    def run_done(self, run: RunDone) -> None:
+        """The command itself says how it ended."""
+        del run
 
 
 def percent(share: float | None) -> str:

@@ -100,7 +100,7 @@ def on_server(flow: str, request: Callable[[], Any], home: Home, console: Consol
     try:
         from flows.cli.console import ConsoleListener
         from flows.methods import flow_of
-        from flows.request import listener
+        from flows.watched import listener
 
         asked = request()
         prefect_server.wait()

@@ -12,8 +12,8 @@ import pytest
 
 from flows.aliases import reconcile
 from flows.promote import PromoteRequest, promote
-from flows.request import listener
 from flows.rollback import rollback
+from flows.watched import listener
 from storage.errors import PromotionRefused, ServerFault, UserMistake
 from storage.home import Home
 from storage.ledger import Ledger
@@ -40,6 +40,8 @@ class Heard:
     def step_started(self, iteration: int, title: str, cells: int) -> None: ...
     def step_done(self, step: object) -> None: ...
     def iteration_done(self, iteration: object) -> None: ...
+
+    def run_done(self, run: object) -> None: ...
     def advance(self, step: str, done: int, total: int) -> None: ...
 
 

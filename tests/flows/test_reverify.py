@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli.report import latest
-from flows.request import listener
 from flows.reverify import ReverifyRequest, reverify, selection
+from flows.watched import listener
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.judged import versions
@@ -55,6 +55,8 @@ class Quiet:
     def step_started(self, iteration: int, title: str, cells: int) -> None: ...
     def step_done(self, step: object) -> None: ...
     def iteration_done(self, iteration: object) -> None: ...
+
+    def run_done(self, run: object) -> None: ...
     def advance(self, step: str, done: int, total: int) -> None: ...
 
 
