@@ -8,23 +8,18 @@ elsewhere. A setting that can be switched off has a word of its own for that (`a
 form, empty means "as the preset says".
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from flows.option_config import BalanceConfig, ProposeConfig, RankConfig, check_options
 from flows.settings import Count, Settings
+from flows.training_config import TrainingConfig
 from flows.validation import merged, validated
 from storage.retention import PATTERN as KEEP
 
-if TYPE_CHECKING:
-    from tasks.training.recipe import Recipe
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
 NONE = "none"
 """The word for "not at all", where a setting can be that."""
-MOST_STEPS = 10_000_000
-"""More optimizer steps than this in one iteration are a mistake in a schedule."""
 OWN = "own"
 """The word for what a problem set brings with it."""
 ALL = "all"
@@ -35,94 +30,14 @@ class SamplingConfig(Settings):
     """How attempts are drawn. Everything is explicit: nothing of a model's own generation config applies."""
 
     temperature: Annotated[float, Field(ge=0, description="0 is greedy")] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[
+        float, Field(gt=0, le=1, description="only the likeliest tokens that make up this share; 1 considers all")
+    ] = 1.0
     top_k: Annotated[int, Field(ge=0, description="0 considers all tokens")] = 0
     max_tokens: Annotated[int, Field(ge=1, description="longest attempt, in tokens")] = 512
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-
-
-class TrainingConfig(Settings):
-    """How one iteration trains. `steps` is the first iteration's number; `growth` says how it goes on."""
-
-    steps: Annotated[int, Field(ge=1, description="optimizer steps of the first iteration")] = 100
-    step_schedule: Literal["constant", "linear", "exponential"] = "constant"
-    step_growth: Annotated[
-        float, Field(ge=0, description="linear: steps added each iteration; exponential: the factor, e.g. 1.2")
-    ] = 0
-    batch_size: Count = 64
-    grad_accumulation: Count = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 20
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: Annotated[tuple[Beta, Beta], Field(description="AdamW's two decay rates")] = (0.9, 0.999)
-    max_length: Annotated[int, Field(ge=1, description="longest row in tokens; a longer one is refused, not cut")] = 512
-    method: Annotated[
-        Literal["full", "lora", "qlora"],
-        Field(description="all weights, an adapter, or an adapter on a base in 4 bits"),
-    ] = "full"
-    lora_rank: Count = 16
-    lora_alpha: Count = 32
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Field(description="of the arithmetic; auto: bfloat16 where the GPU has it, else float32"),
-    ] = "float32"
-    gradient_checkpointing: Annotated[bool, Field(description="less memory for a third more time")] = False
-    group_by_length: Annotated[bool, Field(description="rows of like length in a batch, so that less is padded")] = (
-        False
-    )
-    processes: Annotated[
-        int, Field(ge=1, description="processes that train together, one a GPU; a step sees so many times the rows")
-    ] = 1
-    save_steps: Annotated[
-        int, Field(ge=0, description="keep something to resume from every so many steps; 0: never")
-    ] = 0
-    objective: Annotated[
-        Literal["sft", "dpo", "dpo_nll"],
-        Field(
-            description="sft: make what was kept likelier; dpo: right answers likelier than wrong ones; dpo_nll: both (Iterative RPO)"
-        ),
-    ] = "sft"
-    dpo_beta: Annotated[float, Field(gt=0, description="dpo: how hard it holds to the weights it starts from")] = 0.1
-    nll_weight: Annotated[float, Field(gt=0, description="dpo_nll: weight of the right answer's own likelihood")] = 1.0
-
-    def check_steps(self, iterations: int) -> None:
-        """Raises ValueError unless every iteration has a step to train, and a number of them that can be trained."""
-        for iteration in range(1, iterations + 1):
-            try:
-                steps = self.steps_in(iteration)
-            except OverflowError:
-                steps = MOST_STEPS + 1
-            if not 1 <= steps <= MOST_STEPS:
-                found = f"{steps}" if steps < 1 else f"over {MOST_STEPS:,}"
-                raise ValueError(
-                    f"training.step_growth = {self.step_growth:g} with step_schedule = {self.step_schedule} gives iteration "
-                    f"{iteration} {found} steps; exponential multiplies by it (1.2), linear adds it (20)"
-                )
-
-    def steps_in(self, iteration: int) -> int:
-        """Optimizer steps of an iteration, counted from 1 (STaR's released code: int(40 * 1.2^(i-1)), or start + 20 (i-1))."""
-        match self.step_schedule:
-            case "constant":
-                return self.steps
-            case "linear":
-                return round(self.steps + self.step_growth * (iteration - 1))
-            case "exponential":
-                return int(self.steps * self.step_growth ** (iteration - 1))
-
-    def recipe(self, steps: int) -> "Recipe":
-        """What the trainer is told, for so many steps."""
-        from tasks.training.recipe import Recipe
-
-        settings = self.model_dump(exclude={"steps", "step_schedule", "step_growth"})
-        return Recipe.of({**settings, "steps": steps, "dtype": self.arithmetic})
-
-    @property
-    def arithmetic(self) -> str:
-        """The dtype, with `auto` as this machine has it: a recipe names what it was."""
-        from flows.machine import has_bfloat16
-
-        return self.dtype if self.dtype != "auto" else "bfloat16" if has_bfloat16() else "float32"
+    stop: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], Field(description="a text ends before the first of these")
+    ] = ()
 
 
 class ModelConfig(Settings):
@@ -136,13 +51,13 @@ class ModelConfig(Settings):
             "or a name on the hub (name@revision)",
         ),
     ] = EMBEDDED
-    seed: int = 0
-    hidden: Count = 96
-    layers: Count = 3
-    heads: Count = 4
-    mlp: Count = 288
+    seed: Annotated[int, Field(description="of the embedded model's first weights and its pre-training")] = 0
+    hidden: Annotated[int, Field(ge=1, description="width of the embedded model")] = 96
+    layers: Annotated[int, Field(ge=1, description="of the embedded model")] = 3
+    heads: Annotated[int, Field(ge=1, description="attention heads a layer of the embedded model")] = 4
+    mlp: Annotated[int, Field(ge=1, description="width inside its feed-forward layers")] = 288
     positions: Annotated[int, Field(ge=1, description="longest prompt and completion together, in characters")] = 128
-    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    rope_theta: Annotated[float, Field(gt=0, description="base of the rotary positions' wavelengths")] = 10000.0
     initializer_range: Annotated[float, Field(gt=0, description="spread of the fresh weights")] = 0.02
     corpus_documents: Annotated[int, Field(ge=1, description="worked examples the embedded base is pre-trained on")] = (
         20_000
@@ -161,9 +76,13 @@ class ModelConfig(Settings):
 class MixConfig(Settings):
     """How self-generated examples are mixed with original data: their share goes from `self_share` to `final_self_share`."""
 
-    self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    final_self_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    decay: Literal["constant", "linear", "cosine"] = "constant"
+    self_share: Annotated[
+        float, Field(gt=0, le=1, description="share of self-generated rows in the first iteration's training set")
+    ] = 1.0
+    final_self_share: Annotated[float, Field(gt=0, le=1, description="the same once the decay is over")] = 1.0
+    decay: Annotated[
+        Literal["constant", "linear", "cosine"], Field(description="how the share goes from the one to the other")
+    ] = "constant"
     decay_iterations: Annotated[
         int, Field(ge=1, description="the iteration that reaches `final_self_share`; later ones stay there")
     ] = 4
@@ -198,8 +117,8 @@ class MixConfig(Settings):
 class EvaluationConfig(Settings):
     """What is held out. Dev is looked at every iteration; test for the base and the final checkpoint only."""
 
-    dev_problems: Count = 500
-    test_problems: Count = 1000
+    dev_problems: Annotated[int, Field(ge=1, description="how many are answered in every iteration")] = 500
+    test_problems: Annotated[int, Field(ge=1, description="how many the base and the final model answer")] = 1000
     max_tokens: Annotated[int, Field(ge=1, description="longest greedy answer, in tokens")] = 512
     also: Annotated[
         str,
@@ -208,7 +127,7 @@ class EvaluationConfig(Settings):
             description="another problem set that must not get worse: base and final are scored on its dev",
         ),
     ] = NONE
-    also_problems: Count = 200
+    also_problems: Annotated[int, Field(ge=1, description="how many of that set")] = 200
 
 
 class StopConfig(Settings):
@@ -248,9 +167,9 @@ class LoopConfig(Settings):
         ),
     ] = None
     problems: Annotated[str, Field(description="a problem set, e.g. addition:1-5")] = "addition:1-5"
-    problems_per_iteration: Count = 1000
+    problems_per_iteration: Annotated[int, Field(ge=1, description="how many are asked in each iteration")] = 1000
     fresh_problems: Annotated[bool, Field(description="new problems each iteration, or the same ones again")] = True
-    iterations: Annotated[int, Field(ge=1, le=1000)] = 4
+    iterations: Annotated[int, Field(ge=1, le=1000, description="how often the loop goes round")] = 4
     samples: Annotated[int, Field(ge=1, description="attempts a problem")] = 1
     sampling: SamplingConfig = SamplingConfig()
     engine: Annotated[str, Field(description="what generates text, with its options")] = "transformers"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from flows.settings import Count, Settings
+from flows.settings import Settings
 
 if TYPE_CHECKING:
     from flows.config import LoopConfig
@@ -36,7 +36,7 @@ class ProposeConfig(Settings):
     shown: Annotated[
         int, Field(ge=1, description="problems of the iteration shown in each request, as what to make more of")
     ] = 4
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0, description="at which proposals are drawn")] = 1.0
     max_tokens: Annotated[int, Field(ge=1, description="longest proposal, in tokens")] = 128
     gold: Annotated[
         Literal["auto", "program", "majority"],
@@ -62,9 +62,9 @@ class RankConfig(Settings):
     samples: Annotated[int, Field(ge=2, description="attempts at every dev problem to pick from")] = 8
     problems: Annotated[int, Field(ge=1, description="how many dev problems")] = 200
     steps: Annotated[int, Field(ge=1, description="optimizer steps of the verifier's training")] = 100
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0, description="of the verifier's training")] = 3e-4
     beta: Annotated[float, Field(gt=0, description="dpo_beta of the verifier's training")] = 0.1
-    pairs_per_problem: Count = 10
+    pairs_per_problem: Annotated[int, Field(ge=1, description="right against wrong answers of one problem")] = 10
 
 
 def check_options(config: "LoopConfig") -> None:

@@ -1,10 +1,11 @@
 """Settings: schedules, shares, arms, and the form that the Prefect UI makes of them."""
 
 import pytest
+from pydantic import BaseModel
 
 from flows.cli.settings import nested, parse
 from flows.config import MixConfig, TrainingConfig
-from flows.method_config import StarConfig
+from flows.method_config import CONFIGS, StarConfig
 from flows.refs import refs_of
 from flows.request import StarRequest, pruned
 from flows.resolving import presets, resolve
@@ -127,3 +128,16 @@ def test_a_setting_beside_its_word_keeps_its_bounds():
         resolve("star", None, {"stop.max_tokens": 0})
     with pytest.raises(UserMistake, match=r"^rationalize_iterations = 'some' does not fit in star"):
         resolve("star", None, {"rationalize_iterations": "some"})
+
+
+@pytest.mark.parametrize("method", sorted(CONFIGS))
+def test_every_field_of_a_form_says_what_it_is(method):
+    def fields(kind, prefix=""):
+        for name, info in kind.model_fields.items():
+            inner = info.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from fields(inner, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", info.description
+
+    assert [name for name, what in fields(CONFIGS[method]) if not what] == []
