@@ -36,7 +36,7 @@ def proposed(steps: "Steps", iteration: int, model: Model, problems: Manifest) -
         "by_program": by_program,
         "cell_rows": steps.config.cell_rows,
     }
-    record = steps.loop.run(iteration, "propose: admit", admit, [call])[0]
+    record = steps.loop.run(iteration, "propose admit", admit, [call])[0]
     told = {"proposed": config.problems, "proposed_admitted": record.output.accounting.ok}
     new = record.output.manifests["problems"]
     if new.rows and not by_program:
@@ -53,7 +53,7 @@ def _settled(steps: "Steps", iteration: int, model: Model, new: Manifest) -> Man
         steps.writing(part, model) | {"sampling": steps.drawing(), "first_sample": 0, "samples": config.votes}
         for part in parts
     ]
-    votes = steps.loop.run(iteration, "propose: vote", sample, calls)
+    votes = steps.loop.run(iteration, "propose vote", sample, calls)
     call = {
         "problems": new,
         "attempts": joined(votes, "attempts"),
@@ -61,7 +61,7 @@ def _settled(steps: "Steps", iteration: int, model: Model, new: Manifest) -> Man
         "least_share": config.least_share,
         "cell_rows": steps.config.cell_rows,
     }
-    settled = steps.loop.run(iteration, "propose: settle", settle, [call])
+    settled = steps.loop.run(iteration, "propose settle", settle, [call])
     if not accounting_of(settled).ok:
         steps.loop.listener.said(
             f"iteration {iteration}: of {new.rows:,} proposed problems none had an answer that "

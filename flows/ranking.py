@@ -9,7 +9,7 @@ from storage.manifest import Manifest
 from tasks.engines.registry import EngineRef
 from tasks.pair_up import pair_up
 from tasks.pose import cells
-from tasks.rank import Ranker, pick, rank
+from tasks.rank import WAYS, Ranker, pick, rank
 from tasks.sample import sample
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def ranked(steps: "Steps", iteration: int, base: Model, model: Model) -> dict[st
         base.checkpoint_id if against else None,
         base.weights_digest if against else None,
     )
-    problems: Manifest = steps.pose(iteration, "dev", 0, config.problems, "rank: problems")
+    problems: Manifest = steps.pose(iteration, "dev", 0, config.problems, "rank problems")
     parts = cells(problems, steps.loop.runtime.shards)
     calls = [
         steps.writing(part, model) | {"sampling": steps.drawing(), "first_sample": 0, "samples": config.samples}
         for part in parts
     ]
-    attempts = steps.loop.run(iteration, "rank: sample", sample, calls)
-    verdicts = steps.judge(iteration, "rank: verify", parts, attempts)
+    attempts = steps.loop.run(iteration, "rank sample", sample, calls)
+    verdicts = steps.judge(iteration, "rank verify", parts, attempts)
     calls = [
         {
             "attempts": one.output.manifests["attempts"],
@@ -54,8 +54,9 @@ def ranked(steps: "Steps", iteration: int, base: Model, model: Model) -> dict[st
         "verdicts": joined(verdicts, "verdicts"),
         "scores": joined(scores, "verdicts"),
     }
-    facts = dict(steps.loop.run(iteration, "pick", pick, [call])[0].output.facts)
-    return {"ranked": {"by": config.by, "of": config.samples, **facts, "verifier": verifier.checkpoint_id}}
+    facts: dict[str, Any] = dict(steps.loop.run(iteration, "pick", pick, [call])[0].output.facts)
+    told = {f"ranked_{name}": facts[name]["accuracy"] for name in WAYS if name in facts}
+    return {"ranked": {"by": config.by, "of": config.samples, **facts, "verifier": verifier.checkpoint_id}, **told}
 
 
 def _verifier(steps: "Steps", iteration: int, base: Model) -> Model | None:
@@ -63,11 +64,11 @@ def _verifier(steps: "Steps", iteration: int, base: Model) -> Model | None:
     config, training = steps.config.rank, steps.config.training
     call = steps.pairing(steps.history, config.pairs_per_problem)
     try:
-        pairs = training_set_of(steps.loop.run(iteration, "rank: pair up", pair_up, [call])[0])
+        pairs = training_set_of(steps.loop.run(iteration, "rank pair up", pair_up, [call])[0])
     except UserMistake as none:
         steps.loop.listener.said(f"iteration {iteration}: no verifier to rank with; {none}")
         return None
     how = {"objective": "dpo", "dpo_beta": config.beta, "learning_rate": config.learning_rate}
     return steps.train(
-        iteration, "rank: train", base, None, pairs, training.model_copy(update=how), config.steps, steps.config.seed
+        iteration, "rank train", base, None, pairs, training.model_copy(update=how), config.steps, steps.config.seed
     )

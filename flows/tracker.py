@@ -24,9 +24,10 @@ DELIVERY_TIMEOUT_S = 120.0
 CURVES = (
     "held_out_accuracy", "ci_low", "ci_high", "train_accuracy", "attempts", "kept", "rationalized_kept", "undecided",
     "train_rows", "original_share", "tokens", "wall_s", "refined_accuracy", "majority_accuracy", "refinement_gap",
-    "refinement_gap_at_equal_tokens", "recovery",
+    "refinement_gap_at_equal_tokens", "recovery", "pairs", "preference_margin", "ranked_pass_at_1", "ranked_majority", "ranked_best",
+    "ranked_pass_at_k", "temperature", "balance_score", "proposed_admitted",
 )  # fmt: skip
-"""Metrics with the same name in every method; the last five of methods that refine."""
+"""Metrics with the same name in every method; five of methods that refine, and then those of the steps' options."""
 
 
 class Tracker:

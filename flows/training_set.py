@@ -41,6 +41,7 @@ def mixed(examples: TrainingSet) -> dict[str, Any]:
         "self_share_by_characters": examples.facts["self_share_by_characters"],
         "mix_id": examples.mix_id,
         **{name: examples.facts[name] for name in OF_PAIRS if name in examples.facts},
+        **({"preference_margin": shift["margin_after"]} if (shift := examples.facts.get("preference")) else {}),
     }
 
 

@@ -30,6 +30,8 @@ from tasks.verify import outcomes
 
 BATCH_ROWS = 500
 ASPECT = "rank"
+WAYS = ("pass_at_1", "majority", "best", "pass_at_k")
+"""Ways of picking one of several answers: one at random, the most common, the one that ranks first, and whichever is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def pick(attempts: Manifest, verdicts: Manifest, scores: Manifest, runtime: Runt
     facts: dict[str, object] = {
         name: {"accuracy": value, **dict(zip(("ci_low", "ci_high"), _interval(value, len(answers)), strict=True))}
         for name, value in asdict(worth).items()
-        if name != "pairs_in_order"
+        if name in WAYS
     }
     return Output(
         {},

@@ -97,6 +97,18 @@ class ConsoleListener:
         self.console.print(
             Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim"))
         )
+        if "ranked_best" in summary:
+            picked = ", ".join(f"{said} {percent(summary[f'ranked_{way}'])}" for way, said in PICKED.items())
+            self.console.print(Text(f"        of {summary['ranked']['of']} sampled answers: {picked}", "dim"))
+
+
+PICKED = {
+    "pass_at_1": "one at random is right",
+    "majority": "the most common",
+    "best": "the best ranked",
+    "pass_at_k": "any",
+}
+"""Ways of picking one of several answers, as a person reads them."""
 
     def run_done(self, run: RunDone) -> None:
         """The command itself says how it ended."""

@@ -1,6 +1,6 @@
 """TRL's DPOTrainer as `tasks.training.trainer` has its SFTTrainer. Importing this module imports torch, transformers and TRL.
 
-The pairs come tokenised, so that TRL's own preparation finds nothing to do and drops nothing.
+The pairs come tokenised and TRL's own preparation is left out, so none of it can drop or cut a row.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,10 @@ class PreferenceTrainer(Watched, DPOTrainer):
             plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
             if plain is not None and plain.config.get_text_config().vocab_size <= SMALL_VOCABULARY:
                 plain.forward = MethodType(_with_logits, plain)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        """The rows are final: tokenised, ended and whole."""
+        return dataset
 
     def with_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
         return inputs["completion_mask"][:, 1:] != 0
@@ -66,7 +70,7 @@ def configuration(recipe: Recipe, seed: int, work: str) -> DPOConfig:
     """The recipe in the trainer's own words."""
     both = recipe.objective == "dpo_nll"
     return DPOConfig(
-        **arguments(recipe, seed, work) | {"gradient_checkpointing": recipe.gradient_checkpointing},
+        **arguments(recipe, seed, work),
         beta=recipe.dpo_beta,
         loss_type=["sigmoid", "sft"] if both else ["sigmoid"],
         loss_weights=[1.0, recipe.nll_weight] if both else [1.0],

@@ -90,7 +90,7 @@ def test_a_plan_shows_the_steps_of_every_option_and_what_waits_for_them(tmp_path
     steps = {(one.iteration, one.title): one for one in shown.steps}
     for title in (
         "problem pool", "choose problems", "probe problems", "probe at 0.7", "probe at 1", "balance", "sample", "mix",
-        "fine-tune", "rank: pair up", "rank: train", "rank: sample", "audit by rank", "pick",
+        "fine-tune", "rank pair up", "rank train", "rank sample", "audit by rank", "pick",
     ):  # fmt: skip
         assert (1, title) in steps, title
         assert (2, title) in steps, title
@@ -98,19 +98,19 @@ def test_a_plan_shows_the_steps_of_every_option_and_what_waits_for_them(tmp_path
     assert "2 balance" in steps[2, "sample"].waits_for
     assert "1 sample" in steps[2, "choose problems"].waits_for
     assert steps[2, "probe at 0.7"].depends
-    assert steps[1, "rank: train"].waits_for == ("1 rank: pair up", "0 pre-train")
+    assert set(steps[1, "rank train"].waits_for) == {"1 rank pair up", "0 pre-train"}
     assert steps[1, "mix"].depends == steps[1, "mix"].cells == 1
 
 
 def test_a_plan_of_proposals_counts_what_they_are_asked_for(tmp_path):
     (tmp_path / "answers.json").write_text('{"*": "What is 1 + 2?"}')
     changes = {"problems": "sums:99", "engine": f"scripted:{tmp_path}/answers.json", "model.source": "nobody/nothing", "chat": "off",
-               "propose.problems": 7, "propose.gold": "majority", "audit": "none", "verifier": "own"}  # fmt: skip
+               "propose.problems": 7, "propose.gold": "majority", "audit": "none", "mix.self_share": 1.0, "mix.final_self_share": 1.0}  # fmt: skip
     shown = plan("star", settings(changes), Home.open(tmp_path / "home"), 1)
     steps = {(one.iteration, one.title): one for one in shown.steps}
     assert steps[1, "propose"].estimate.attempts.high == 7
-    assert {"propose: admit", "propose: vote", "propose: settle"} <= {title for _, title in steps}
-    assert "1 propose: settle" in steps[1, "sample"].waits_for
+    assert {"propose admit", "propose vote", "propose settle"} <= {title for _, title in steps}
+    assert "1 propose settle" in steps[1, "sample"].waits_for
 
 
 @pytest.fixture(scope="module")

@@ -191,14 +191,14 @@ def plain_preference_losses(spec_path: str) -> dict[str, Any]:
 
     from tasks.training.base import open_base
     from tasks.training.order import lay_out
-    from tasks.training.pairs import read_pairs, tokenise_pairs
+    from tasks.training.pairs import read_pairs
     from tasks.training.spec import TrainingSpec
 
     spec = TrainingSpec.read(spec_path)
     recipe = spec.recipe
     folder = Path(spec_path).parent / "plain"
     tokenizer, model = open_base(Path(str(spec.base)), recipe)
-    pairs = tokenise_pairs(read_pairs(spec.examples, spec.members), tokenizer, recipe)
+    pairs = read_pairs(spec.examples, spec.members)
     order = lay_out(len(pairs), recipe.steps * recipe.batch_size, spec.seed)
     trainer = DPOTrainer(
         model=model,
@@ -210,7 +210,10 @@ def plain_preference_losses(spec_path: str) -> dict[str, Any]:
             train_sampling_strategy="sequential", logging_steps=1, report_to="none", save_strategy="no",
             disable_tqdm=True, seed=spec.seed, max_length=None,
         ),
-        train_dataset=Dataset.from_list([pairs[place].plain for place in order]),
+        train_dataset=Dataset.from_list([
+            {"prompt": one.chosen.prompt, "chosen": one.chosen.completion, "rejected": one.rejected.completion}
+            for one in (pairs[place] for place in order)
+        ]),
         processing_class=tokenizer,
     )  # fmt: skip
     trainer.train()
