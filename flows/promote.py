@@ -148,8 +148,7 @@ def _decide(
         evidence = gather(loop, registry, candidate, opponent, request.sets, model_name, version)
         rulings = rule(evidence, request.limits)
         loop.outcome |= _outcome(evidence, rulings)
-    for one in rulings:
-        told.said(f"{'passed ' if one.passed else 'REFUSED'}  {one.gate}: {one.said}")
+    _show(rulings, alias)
     promotion = Promotion(
         promotion_id=uuid.uuid4().hex, state="", action=PROMOTE, model_name=model_name, alias=request.to, destination=registry.to,
         checkpoint_id=candidate.checkpoint_id, version=version, previous_checkpoint_id=now.checkpoint_id if now else None,
@@ -168,6 +167,14 @@ def _decide(
             )
         registry.move(promotion)
     return promotion.promotion_id
+
+
+def _show(rulings: list[Ruling], alias: Alias) -> None:
+    """The rulings as a table in the Prefect UI."""
+    from prefect.artifacts import create_table_artifact
+
+    rows = [{"gate": one.gate, "": "passed" if one.passed else "refused", "figures": one.said} for one in rulings]
+    create_table_artifact(key="promotion-gates", table=rows, description=f"What {alias} has to pass")
 
 
 def _check_alias(request: PromoteRequest, registry: Registry, alias: Alias) -> None:

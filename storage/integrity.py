@@ -159,7 +159,7 @@ def _forgotten(connection: duckdb.DuckDBPyConnection, shards: Shards) -> Iterato
 
 
 def _checkpoints(connection: duckdb.DuckDBPyConnection, shards: Shards) -> Iterator[str]:
-    let_go = "select distinct unnest((payload->'weights')::varchar[])::uuid from event where kind = 'collected' and payload->'weights' is not null"
+    let_go = "select distinct unnest((payload->'weights')::varchar[])::uuid from event where kind = 'collected' and (payload->'weights') is not null"
     gone = {row[0] for row in connection.execute(let_go).fetchall()}
     rows = connection.execute("select checkpoint_id, files from checkpoint order by 1").fetchall()
     for checkpoint_id, files in rows:

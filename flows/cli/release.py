@@ -23,7 +23,7 @@ def release(
     Parameters
     ----------
     checkpoint
-        A checkpoint of this home (ckp_…), or the beginning of its id.
+        A checkpoint of this home (ckp_…), a run (the checkpoint it tested last), the beginning of an id, or latest.
     folder
         A folder that is not there yet.
     merged

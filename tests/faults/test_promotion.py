@@ -47,18 +47,24 @@ def decided(version: int, checkpoint_id: str, previous: int | None) -> Promotion
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _warm(warm, monkeypatch) -> None:
+    monkeypatch.setenv("STARLOOP_WARM", warm)
+
+
 @pytest.fixture(scope="module")
 def promoted(small_run, tmp_path_factory, warm) -> Path:
     """The small run's home with two promotions: version 2, and 3 over it."""
 
     def make(folder: Path) -> Path:
         home = Home(shutil.copytree(small_run[0], folder / "home"))
-        ledger, processes = Ledger(home), Processes(home.logs, preload=("tracking",))
-        registry = Registry(home, ledger, processes, SilentListener())
         checkpoints = [one["checkpoint_id"] for one in small_run[1]["iterations"]]
-        registry.move(decided(2, checkpoints[1], None))
-        registry.move(decided(3, checkpoints[2], 2))
-        processes.close()
+        ledger = Ledger(home)
+        with pytest.MonkeyPatch.context() as patch, Processes(home.logs, preload=("tracking",)) as processes:
+            patch.setenv("STARLOOP_WARM", warm)
+            registry = Registry(home, ledger, processes, SilentListener())
+            registry.move(decided(2, checkpoints[1], None))
+            registry.move(decided(3, checkpoints[2], 2))
         ledger.publish(force=True)
         ledger.close()
         return home.root

@@ -116,6 +116,30 @@ def bench(small_run, tmp_path: Path, prefect_server: str, warm: str, monkeypatch
     return Bench(home, [one["checkpoint_id"] for one in small_run[1]["iterations"]])
 
 
+def test_mlflow_and_the_ledger_lead_to_each_other(bench: Bench):
+    with Lineage.open(bench.home) as lineage:
+        run = lineage.runs()[0]
+        mixes = {one.figures["mix_id"] for one in lineage.iterations(run.run_id) if one.iteration > 0}
+    loop = dict(
+        bench.mlflow(
+            "select key, value from tags where run_uuid = (select run_uuid from tags where value = 'loop' and key = 'starloop.kind')"
+        )
+    )
+    assert (loop["starloop.id"], loop["starloop.run"]) == (run.run_id, f"run_{run.run_id}")
+    assert loop["prefect.flow_run_id"] == run.prefect_flow_run_id
+    assert f"starloop promote run_{run.run_id[:8]}" in loop["mlflow.note.content"]
+    assert {digest for (digest,) in bench.mlflow("select digest from datasets")} == mixes
+    assert {value for (value,) in bench.mlflow("select value from tags where key = 'starloop.mix'")} == {
+        f"mix_{one}" for one in mixes
+    }
+    tokens = [
+        value
+        for (value,) in bench.mlflow("select distinct value from metrics where key = 'tokens_so_far' order by step")
+    ]
+    assert len(tokens) == 3
+    assert tokens == sorted(tokens)
+
+
 def test_a_gate_refuses_with_its_figures_and_the_alias_stays(bench: Bench):
     with pytest.raises(
         PromotionRefused, match=r"is not promoted to addition-smoke@champion: .*effect: .* short of \+50.0 points"

@@ -75,6 +75,7 @@ def test_collected_weights_are_gone_and_the_rows_are_not(story: Story):
     assert there == {story.ids["base"], story.ids["model 1"]}
     with story.ledger.writer() as connection:
         assert connection.execute("select count(*) from checkpoint").fetchone() == (3,)
+    assert story.ledger.verify() == []
     assert plan(story.ledger, [], {}, Rule.parse("promoted")).going == []
 
 
