@@ -14,7 +14,6 @@ from storage.records import Problem
 from tasks.verifiers.judging import sound
 from tasks.verifiers.protocol import Judgement, Verifier, Verify
 
-
 EACH = "each"
 
 

@@ -10,7 +10,6 @@ CARE-STaR (Li et al. 2025) assigns constraints to levels by that difficulty; the
 
 from storage.errors import UserMistake
 from tasks.verifiers.constraints import COUNTS, FORMS
-from tasks.verifiers.sum_equations import LEVELS as OF_SUMS
 
 COUNTED, FOUND, READ, FOLLOWED = 1, 2, 3, 4
 LEVELS = {COUNTED: "counted", FOUND: "found", READ: "read", FOLLOWED: "followed"}
@@ -21,9 +20,10 @@ _BY_NAME = {
     **dict.fromkeys(("starts_with", "ends_with"), COUNTED),
     **dict.fromkeys(("contains", "excludes", "matches", "in_order", "at_least", "at_most", "unit"), FOUND),
     "numbers": READ,
+    "form": COUNTED,
+    "operands": FOUND,
     "equations": FOLLOWED,
     "steps": FOLLOWED,
-    **OF_SUMS,
 }
 
 
@@ -41,3 +41,11 @@ def levels_of(text: str) -> frozenset[int]:
         known = ", ".join(f"{level} ({name})" for level, name in LEVELS.items())
         raise UserMistake(f"levels={text} does not fit; give one level or a range such as 1-3; there are: {known}")
     return frozenset(range(int(ends[0]), int(ends[1]) + 1))
+
+
+def levels_option(name: str, options: str) -> frozenset[int]:
+    """The levels of a verifier's one option, `levels=1-3`. Raises UserMistake for another."""
+    option, _, value = options.partition("=")
+    if option != "levels":
+        raise UserMistake(f"{name} has no option {options!r}; it has: levels, such as levels=1-3")
+    return levels_of(value)

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage.errors import UserMistake
 from storage.records import Problem
-from tasks.verifiers.constraint_levels import LEVELS, level_of, levels_of
+from tasks.verifiers.constraint_levels import LEVELS, level_of, levels_option
 from tasks.verifiers.constraints import holds
 from tasks.verifiers.protocol import Judgement, Verify
 from tasks.verifiers.quantity import UNITS
@@ -181,10 +180,7 @@ def verify(text: str, problem: Problem) -> list[Judgement]:
 
 def configured(options: str) -> Verify:
     """The verifier of some levels: `levels=1-3`. Raises UserMistake for another option."""
-    name, _, value = options.partition("=")
-    if name != "levels":
-        raise UserMistake(f"instruction has no option {options!r}; it has: levels, such as levels=1-3")
-    levels = levels_of(value)
+    levels = levels_option("instruction", options)
     return lambda text, problem: judged(text, problem, levels)
 
 

@@ -5,27 +5,46 @@
 Three constraints, easiest to judge first: `form` (columns of four digits, a last carry, an answer), `operands` (the
 columns hold the question's digits) and `equations` (digit + digit + carry = ten times the next carry + digit of the sum,
 in every column, from a first carry of 0). Neither the gold answer nor the right scratchpad is looked at, so this can decide what is
-kept while `sum_steps`, which compares with the right scratchpad, measures.
+kept while `sum_steps`, which compares with the right scratchpad, measures. `sum_equations:levels=1-2` judges only what is that
+easy to tell.
 """
 
 import re
 
+from storage.errors import UserMistake
 from storage.records import Problem
-from tasks.verifiers.protocol import Judgement
+from tasks.verifiers.constraint_levels import LEVELS, level_of, levels_option
+from tasks.verifiers.protocol import Judgement, Verify
 
 FORM, OPERANDS, EQUATIONS = "form", "operands", "equations"
-LEVELS = {FORM: 1, OPERANDS: 2, EQUATIONS: 4}
-"""How hard each is to judge; see `constraint_levels`."""
+ASPECTS = (FORM, OPERANDS, EQUATIONS)
 
 _WRITTEN = re.compile(r"([0-9]*)A([0-9]+)\s*\Z")
 
 
 def verify(text: str, problem: Problem) -> list[Judgement]:
     """One judgement a constraint; undecided where the question is no sum, or the form leaves nothing to read."""
+    return judged(text, problem, frozenset(LEVELS))
+
+
+def configured(options: str) -> Verify:
+    """The verifier of some levels: `levels=1-2`. Raises UserMistake for another option, or for levels without a constraint."""
+    levels = levels_option("sum_equations", options)
+    if not any(level_of(aspect) in levels for aspect in ASPECTS):
+        raise UserMistake(f"sum_equations:{options} judges nothing; its constraints have the levels 1, 2 and 4")
+    return lambda text, problem: judged(text, problem, levels)
+
+
+def judged(text: str, problem: Problem, levels: frozenset[int]) -> list[Judgement]:
+    """The judgements on the constraints of these levels."""
+    return [one for one in _judgements(text, problem) if level_of(one.aspect) in levels]
+
+
+def _judgements(text: str, problem: Problem) -> list[Judgement]:
     first, _, second = problem.question.partition("+")
     if len(first) != len(second) or not (first + second).isascii() or not (first + second).isdigit():
         why = f"{problem.question!r:.80} is not a sum of two numbers"
-        return [Judgement(None, reason=why, aspect=name) for name in LEVELS]
+        return [Judgement(None, reason=why, aspect=name) for name in ASPECTS]
     written = _WRITTEN.fullmatch(text)
     width = len(first)
     if written is None or len(written[1]) != 4 * width + 1:

@@ -4,13 +4,14 @@
     [Equation(text='15 * 4 = 60', holds=True), Equation(text='60 + 5 = 64', holds=False)]
 
 An equation is arithmetic on numbers with `+ - * / x × ÷` and parentheses, up to an equals sign, and a number or more arithmetic after
-it; `3 * 4 = 12 + 2 = 14` holds nowhere, as its sides differ. Up to two words after a number are its unit. A decimal may be rounded to
+it; of `3 * 4 = 12 + 2 = 14` the first does not hold. Up to two words after a number are its unit. A decimal may be rounded to
 the places it has. Not covered: variables, powers, percentages, and sums in words.
 """
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 LONGEST = 20_000
 """Characters of a text that are looked at."""
@@ -83,7 +84,7 @@ def _equations(run: list[str]) -> list[Equation]:
         else:
             sides[-1].append(token)
     found: list[Equation] = []
-    for place, (before, after) in enumerate(zip(sides, sides[1:], strict=False)):
+    for place, (before, after) in enumerate(pairwise(sides)):
         left = _suffix(before) if place == 0 else _whole(before)
         right = _prefix(after) if place == len(sides) - 2 else _whole(after)
         if left is None or right is None or max(len(left.tokens), len(right.tokens)) < 3:
