@@ -16,7 +16,7 @@ from tasks.prompts.chat import Chat, prompt_of
 from tasks.runtime import Runtime
 from tasks.sample import unique_prompts
 from tasks.verifiers.constraint_levels import level_of
-from tasks.verifiers.instruction import constraints_of
+from tasks.verifiers.instruction import constraints_of, response_of
 
 CHECK = "check"
 """The split of such questions, and the role of the replies to what they are about."""
@@ -96,7 +96,7 @@ def question_of(problem: Problem, attempt: Attempt, verdict: Verdict) -> Problem
             "aspect": verdict.aspect,
             "constraint": constraint,
             "instruction": problem.question,
-            "response": attempt.text,
+            "response": response_of(attempt.text).strip(),
         },
         stratum=f"level {level_of(verdict.aspect)}",
         licence=problem.licence,

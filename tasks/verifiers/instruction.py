@@ -4,7 +4,7 @@
     →  max_words = 30 (counted) · in_order = speed, time (found) · unit = kilometre (found)
 
 The constraints that a problem's info holds are judged as well, and count where both speak. Each judgement has the constraint's name as its
-aspect; `instruction:levels=1-3` judges only what is that easy to tell (`constraint_levels`). What the demands mean is as in
+aspect, and judges what follows a line that begins with `Response:`, if there is one; `instruction:levels=1-3` judges only what is that easy to tell (`constraint_levels`). What the demands mean is as in
 `constraints`. Not covered: a demand in words that no pattern here knows is not seen, and nobody says so; a text may pass without meeting it.
 """
 
@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from storage.records import Problem
@@ -50,8 +51,8 @@ _WHAT = (
     r"(?:numbered )?(?:list )?items|points)(?![\w-])"
 )
 _QUOTED = r"[\"“'‘](?P<q{0}>[^\"“”'‘’\n]{{1,80}})[\"”'’]"
-_LIST = r"(?P<list>[\"“'‘][^\n.;]{1,300}?[\"”'’])"
-_ENDING = r"(?=\s*(?:[.;,!?)\n]|and\b|then\b|but\b|$))"
+_ONE = r"[\"“'‘][^\"“”'‘’\n]{1,80}[\"”'’]"
+_LIST = rf"(?P<list>{_ONE}(?:(?:,? (?:and|or) |, ?){_ONE}){{0,20}})"
 _NOT = r"\b(?:do not|don't|never|avoid|without|no)\b"
 
 _UPPER = r"(?:no more than|at most|not more than|up to|a maximum of|maximum|max\.?|within|(?:in )?fewer than|less than|under)"
@@ -112,9 +113,9 @@ _PATTERNS: list[tuple[str, Read]] = [
     (rf"\b(?:end|finish|close)(?: your \w+| the \w+)? with (?:the (?:word|words|phrase|sentence) )?{_QUOTED.format(1)}",
      lambda m: ("ends_with", m["q1"])),
     (rf"(?:words?|phrases?|terms?|keywords?) {_LIST},? in (?:this|that|the given|exactly this) order", lambda m: ("in_order", _listed(m))),
-    (rf"{_NOT}(?: (?:use|using|mention|mentioning|write|writing|include|including|the))* (?:words?|phrases?|terms?|keywords?) {_LIST}{_ENDING}",
+    (rf"{_NOT}(?: (?:use|using|mention|mentioning|write|writing|include|including|the))* (?:words?|phrases?|terms?|keywords?) {_LIST}",
      lambda m: ("excludes", _listed(m))),
-    (rf"\b(?:use|using|include|including|contain|containing|mention|mentioning) (?:both |all of )?(?:the )?(?:words?|phrases?|terms?|keywords?) {_LIST}{_ENDING}",
+    (rf"\b(?:use|using|include|including|contain|containing|mention|mentioning) (?:both |all of )?(?:the )?(?:words?|phrases?|terms?|keywords?) {_LIST}",
      lambda m: ("contains", _listed(m))),
     (r"\bnumbers?\b[^.;\n]{0,40}?\b(?:between|from) (?P<low>-?\d[\d,]*(?:\.\d+)?) (?:and|to) (?P<high>-?\d[\d,]*(?:\.\d+)?)",
      lambda m: ("numbers", {"min": _value(m["low"]), "max": _value(m["high"])})),
@@ -133,7 +134,8 @@ def _value(written: str) -> int | float:
     return float(plain) if "." in plain else int(plain)
 
 
-def pulled(instruction: str) -> list[Constraint]:
+@lru_cache(maxsize=1000)
+def pulled(instruction: str) -> tuple[Constraint, ...]:
     """The constraints that an instruction states, in the order of its words; of two readings of the same words the first counts."""
     found: dict[str, tuple[int, Constraint]] = {}
     taken: list[tuple[int, int]] = []
@@ -154,7 +156,7 @@ def pulled(instruction: str) -> list[Constraint]:
                 bound = {"min": "at least", "max": "at most"}[one[:3]] if len(parts) > 1 else ""
                 said = f"{bound} {limit} {match['what']}" if bound else " ".join(match[0].split())
                 found.setdefault(one, (2 * match.start() + place, Constraint(one, limit, said)))
-    return [constraint for _, constraint in sorted(found.values(), key=lambda one: one[0])]
+    return tuple(constraint for _, constraint in sorted(found.values(), key=lambda one: one[0]))
 
 
 def constraints_of(problem: Problem) -> list[Constraint]:
@@ -195,7 +197,13 @@ def judged(text: str, problem: Problem, levels: frozenset[int]) -> list[Judgemen
     asked = [one for one in constraints if one.level in levels]
     if not asked:
         return [Judgement(True, reason="no constraint of these levels", aspect="none")]
-    return [_judged(text, one) for one in asked]
+    response = response_of(text)
+    return [_judged(response, one) for one in asked]
+
+
+def response_of(text: str) -> str:
+    """What follows the last `Response:` that begins a line, or all of a text that has none: what was planned before is not judged."""
+    return re.split(r"^[ \t]*Response:[ \t]*", text, flags=re.MULTILINE)[-1]
 
 
 def _judged(text: str, constraint: Constraint) -> Judgement:
