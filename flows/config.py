@@ -318,6 +318,11 @@ class LoopConfig(Settings):
         """Verifiers that decide its results beside `verifier`."""
         return ()
 
+    @property
+    def further_templates(self) -> tuple[str, ...]:
+        """Prompt templates that decide its results beside `template`."""
+        return ()
+
     def kept_by(self, verifier: str) -> str:
         """What judges the samples that may be trained on, where `verifier` judges the answers on dev and test."""
         return verifier

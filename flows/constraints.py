@@ -11,7 +11,6 @@ from flows.config import EMBEDDED, OWN
 from storage.errors import UserMistake
 from storage.records import Problem
 from tasks.problems.registry import load as load_problems
-from tasks.prompts.render import template_digest
 from tasks.verifiers.constraint_levels import LEVELS, level_of
 from tasks.verifiers.instruction import constraints_of
 from tasks.verifiers.registry import parts_of
@@ -70,13 +69,11 @@ def check_care_star(config: "CareStarConfig") -> None:
     own = load_problems(config.problems).verifier if config.verifier == OWN else config.verifier
     if config.keep == "constrained":
         check_constraints(config.problems, config.demanded(own))
-    if config.self_check == "on":
-        template_digest(config.check_template)
-        if config.model.source == EMBEDDED:
-            raise UserMistake(
-                "the embedded model writes what its corpus taught it and cannot be asked whether a text meets a constraint; "
-                "set self_check=off, or start from another model with model.source"
-            )
+    if config.self_check == "on" and config.model.source == EMBEDDED and not config.engine.startswith("scripted"):
+        raise UserMistake(
+            "the embedded model writes what its corpus taught it and cannot be asked whether a text meets a constraint; "
+            "set self_check=off, or start from another model with model.source"
+        )
 
 
 def check_constraints(problems: str, refs: Sequence[str]) -> None:

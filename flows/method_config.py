@@ -154,6 +154,14 @@ class CareStarConfig(LoopConfig):
         ),
     ] = ALL
 
+    @property
+    def further_verifiers(self) -> tuple[str, ...]:
+        return ("choice",) if self.self_check == "on" else ()
+
+    @property
+    def further_templates(self) -> tuple[str, ...]:
+        return (self.check_template,) if self.self_check == "on" else ()
+
     def demanded(self, verifier: str) -> list[str]:
         """The verifiers of the constraints."""
         return [verifier if one == OWN else one for one in self.constraints]

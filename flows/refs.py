@@ -60,6 +60,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         "problems": problems_code(config.problems),
         "template": template_text(refs.template),
         "trainer": trainer_code(config.training),
+        **({"templates": list(map(template_text, config.further_templates))} if config.further_templates else {}),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
     }
