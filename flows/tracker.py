@@ -24,9 +24,9 @@ DELIVERY_TIMEOUT_S = 120.0
 CURVES = (
     "held_out_accuracy", "ci_low", "ci_high", "train_accuracy", "attempts", "kept", "rationalized_kept", "undecided",
     "train_rows", "original_share", "tokens", "wall_s", "refined_accuracy", "majority_accuracy", "refinement_gap",
-    "refinement_gap_at_equal_tokens", "recovery",
+    "refinement_gap_at_equal_tokens", "recovery", "agreement",
 )  # fmt: skip
-"""Metrics with the same name in every method; the last five of methods that refine."""
+"""Metrics with the same name in every method; the last six of methods that refine or check."""
 
 
 class Tracker:

@@ -25,6 +25,8 @@ SETTINGS = {
     "mix.final_self_share": 1.0,
 }  # fmt: skip
 ARMS = [{"name": "constrained"}, {"name": "answer", "set": {"keep": "answer", "self_check": "off"}}]
+COMMAND = ["run", "care_star", "--preset", "addition-care", *(part for name, value in (SETTINGS | {"arms": ARMS}).items()
+                                                             for part in ("--set", f"{name}={json.dumps(value)}"))]  # fmt: skip
 ASPECTS = ["equations", "form", "operands", "sums"]
 
 
@@ -67,12 +69,9 @@ def test_a_run_is_planned_with_its_checks(tmp_path):
 @pytest.fixture(scope="module")
 def done(starloop, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("care") / "home"
-    settings = [
-        part for name, value in (SETTINGS | {"arms": ARMS}).items() for part in ("--set", f"{name}={json.dumps(value)}")
-    ]
-    ran = starloop("run", "care_star", "--preset", "addition-care", *settings, home=home)
+    ran = starloop(*COMMAND, home=home)
     assert ran.returncode == 0, ran.stderr
-    return home  # fmt: skip
+    return home
 
 
 @pytest.fixture
@@ -81,20 +80,20 @@ def lineage(done):
         yield opened
 
 
-def rows(lineage, query, **named):
+def rows(lineage, query):
     runs = {run.name: run.run_id for run in lineage.runs()}
-    return lineage.query(query.format(**runs, **named), limit=None).rows
+    return lineage.query(query.format(**runs), limit=None).rows
 
 
 @pytest.mark.slow
 def test_each_constraint_of_each_sample_has_a_verdict_row(lineage):
     found = rows(
         lineage,
-        "select a.question, list(v.aspect order by v.aspect), list(v.passed order by v.aspect) from v_attempt a join v_verdict v "
-        "using (run_id, iteration, attempt_id) where a.run_id = '{constrained}' and v.step = 'verify' group by a.attempt_id, all",
+        "select a.attempt_id, a.question, list(v.aspect order by v.aspect), list(v.passed order by v.aspect) from v_attempt a "
+        "join v_verdict v using (run_id, iteration, attempt_id) where a.run_id = '{constrained}' and v.step = 'verify' group by all",
     )
-    assert {fate(question) for question, _, _ in found} == set(FATES)
-    for question, aspects, passed in found:
+    assert {fate(question) for _, question, _, _ in found} == set(FATES)
+    for _, question, aspects, passed in found:
         assert aspects == ASPECTS
         wanted = {"sound": [True] * 4, "unsound": [False, True, True, True], "wrong": [True, True, True, False]}
         assert passed == wanted[fate(question)]
@@ -167,8 +166,7 @@ def test_agreement_is_in_the_summary_and_on_the_page(lineage, done, starloop):
     ]
     count, fates = len(questions), Counter(map(fate, questions))
     told = figures["constraints"]
-    assert list(told) == ["form", "operands", "sums", "equations"]
-    assert [one["level"] for one in told.values()] == [1, 2, 3, 4]
+    assert {name: one["level"] for name, one in told.items()} == {"form": 1, "operands": 2, "sums": 3, "equations": 4}
     assert told["form"] == {"level": 1, "judged": count, "met": count, "undecided": 0, "checked": 0, "unread": count, "agreed": 0,
                             "said_met": 0, "held": 0}  # fmt: skip
     assert told["equations"]["met"] == told["equations"]["agreed"] == count - fates["unsound"]
@@ -190,13 +188,10 @@ def test_agreement_is_in_the_summary_and_on_the_page(lineage, done, starloop):
 
 @pytest.mark.slow
 def test_a_second_run_finds_everything_done_and_the_store_holds_together(done, starloop):
-    settings = [
-        part for name, value in (SETTINGS | {"arms": ARMS}).items() for part in ("--set", f"{name}={json.dumps(value)}")
-    ]
-    again = starloop("run", "care_star", "--preset", "addition-care", *settings, home=done)
+    again = starloop(*COMMAND, home=done)
     assert again.returncode == 0, again.stderr
     with Lineage.open(Home(done), fresh=True) as lineage:
         for arm in ARMS:
             run = next(run for run in lineage.runs() if run.name == arm["name"])
             assert sum(one.figures["tasks_run"] for one in lineage.iterations(run.run_id)) == 0
-    assert Ledger(Home(done)).verify() == []  # fmt: skip
+    assert Ledger(Home(done)).verify() == []
