@@ -69,6 +69,11 @@ def check_care_star(config: "CareStarConfig") -> None:
     own = load_problems(config.problems).verifier if config.verifier == OWN else config.verifier
     if config.keep == "constrained":
         check_constraints(config.problems, config.demanded(own))
+        if config.balance.thresholds:
+            raise UserMistake(
+                f"balance.thresholds = {list(config.balance.thresholds)} would keep what meets some constraints, and care_star keeps "
+                "what meets all; leave balance.thresholds empty"
+            )
     if config.self_check == "on" and config.model.source == EMBEDDED and not config.engine.startswith("scripted"):
         raise UserMistake(
             "the embedded model writes what its corpus taught it and cannot be asked whether a text meets a constraint; "

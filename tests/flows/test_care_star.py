@@ -39,6 +39,8 @@ ASPECTS = ["equations", "form", "operands", "sums"]
         ({"constraints": ["own"], "levels": 2, "self_check": "off"}, "levels = 2 leaves no constraint of sums"),
         ({"constraints": ["own", "equations"]}, "no verifier 'equations'; this checkout has: choice"),
         ({"constraints": ["own", "sum_equations"], "check_template": "constrant"}, "no prompt template 'constrant'"),
+        ({"constraints": ["own", "sum_equations"], "self_check": "off", "balance.by": "probe", "balance.thresholds": [0.5]},
+         "balance.thresholds = [0.5] would keep what meets some constraints"),
         ({"levels": 5}, "levels = 5 does not fit"),
     ],
 )  # fmt: skip
