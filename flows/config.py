@@ -237,6 +237,23 @@ class LoopConfig(Settings):
         """Verifiers that decide its results beside `verifier`."""
         return ()
 
+    @property
+    def further_templates(self) -> tuple[str, ...]:
+        """Prompt templates that decide its results beside `template`."""
+        return ()
+
+    def kept_by(self, verifier: str) -> str:
+        """What judges the samples that may be trained on, where `verifier` judges the answers on dev and test."""
+        return verifier
+
+    def check_problems(self) -> None:
+        """Raises UserMistake for a problem set that the method cannot use."""
+
+    def measured_by(self, verifier: str) -> str | None:
+        """What judges the same samples without deciding anything; None for nothing."""
+        del verifier
+        return None if self.audit == NONE else self.audit
+
     @model_validator(mode="after")
     def _every_arm_trains_in_every_iteration(self) -> Self:
         self.training.check_steps(self.iterations)

@@ -117,6 +117,17 @@ def _weighed(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
     return _output(promise, asked, {}, {**unknown, "equal_tokens": {"gap": None}})
 
 
+def _checks(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    tables = {"problems": "problem", "attempts": "attempt", "prompts": "prompt", "derivations": "derivation"}
+    return _output(promise, asked, tables, {"tokens": 0})
+
+
+def _agreement(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    return _output(promise, asked, {}, {"constraints": {}})
+
+
 EXPECTED: dict[str, Expectation] = {
     "sample": _attempts,
     "rationalize": _attempts,
@@ -139,6 +150,8 @@ EXPECTED: dict[str, Expectation] = {
     "critique": _attempts,
     "refine": _attempts,
     "weigh_refinements": _weighed,
+    "check": _checks,
+    "agreement": _agreement,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 

@@ -48,7 +48,7 @@ class Steps:
         self.loop = loop
         self.config = loop.config
         refs = refs_of(self.config)
-        self.template, self.verifier, self.audit = refs.template, refs.verifier, refs.audit
+        self.template, self.verifier, self.kept_by, self.audit = refs.template, refs.verifier, refs.kept_by, refs.audit
         self.history: list[Gathered] = []
         self._original_data: Manifest | None = None
         self._audits: list[Any] = []
@@ -119,7 +119,7 @@ class Steps:
             for part in parts
         ]
         attempts = self.loop.run(iteration, "sample", sample, calls)
-        verdicts = self.judge(iteration, "verify", parts, attempts)
+        verdicts = self.judge(iteration, "verify", parts, attempts, self.kept_by)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
         gathered = Gathered(problems, judged_of(SAMPLED, parts, attempts, verdicts), outcomes_of(verdicts))
@@ -148,7 +148,7 @@ class Steps:
             for part, one, outcomes in zip(parts, gathered.judged, gathered.outcomes, strict=True)
         ]
         attempts = self.loop.run(iteration, "rationalize", rationalize, calls)
-        verdicts = self.judge(iteration, "verify rationalized", parts, attempts)
+        verdicts = self.judge(iteration, "verify rationalized", parts, attempts, self.kept_by)
         total = accounting_of(verdicts)
         gathered.judged += judged_of(RATIONALIZED, parts, attempts, verdicts)
         gathered.summary |= {

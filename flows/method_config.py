@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.config import ALL, NONE, LoopConfig, MixConfig
+from flows.config import ALL, NONE, OWN, LoopConfig, MixConfig
 from storage.errors import UserMistake
 
 VERIFIER, LIKELIHOOD = "verifier", "likelihood"
@@ -119,7 +119,73 @@ class GsrConfig(LoopConfig):
         return self
 
 
+class CareStarConfig(LoopConfig):
+    """CARE-STaR (after Li et al. 2025): what is kept has to meet every constraint, not its answer alone."""
+
+    constraints: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(
+            min_length=1,
+            description="verifiers, each of whose aspects has to pass; own: the problem set's; instruction: what the instruction says",
+        ),
+    ] = (OWN,)
+    levels: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4,
+            description="constraints up to this level decide (1 counted, 2 found, 3 read, 4 followed); harder ones are measured only",
+        ),
+    ] = 4
+    keep: Annotated[
+        Literal["constrained", "answer"],
+        Field(
+            description="constrained is CARE-STaR; answer is the control: what passes the problem set's verifier, as in STaR"
+        ),
+    ] = "constrained"
+    self_check: Annotated[
+        Literal["on", "off"], Field(description="the model says of each constraint whether its own text meets it")
+    ] = "on"
+    check_template: Annotated[str, Field(min_length=1, description="the prompt of that question")] = "constraint_check"
+    rationalize_iterations: Annotated[
+        Annotated[int, Field(ge=0)] | Literal["all"],
+        Field(
+            description="retry what met not all, with the answer as a hint, in the first so many iterations, or in all"
+        ),
+    ] = ALL
+
+    @property
+    def further_verifiers(self) -> tuple[str, ...]:
+        return ("choice",) if self.self_check == "on" else ()
+
+    @property
+    def further_templates(self) -> tuple[str, ...]:
+        return (self.check_template,) if self.self_check == "on" else ()
+
+    def demanded(self, verifier: str) -> list[str]:
+        """The verifiers of the constraints."""
+        return [verifier if one == OWN else one for one in self.constraints]
+
+    def kept_by(self, verifier: str) -> str:
+        from flows.constraints import required
+
+        return verifier if self.keep == "answer" else required(self.demanded(verifier), self.levels)
+
+    def measured_by(self, verifier: str) -> str | None:
+        from flows.constraints import joined, measured
+
+        harder = None if self.keep == "answer" else measured(self.demanded(verifier), self.levels)
+        found = [one for one in (super().measured_by(verifier), harder) if one is not None]
+        return joined(found) if found else None
+
+    def check_problems(self) -> None:
+        from flows.constraints import check_care_star
+
+        check_care_star(self)
+
+
 CONFIGS: dict[str, type[LoopConfig]] = {
+    "care_star": CareStarConfig,
     "gsr": GsrConfig,
     "rest": RestConfig,
     "rest_em": RestEmConfig,

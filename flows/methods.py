@@ -8,6 +8,7 @@ from flows.method_config import CONFIGS
 from storage.errors import UserMistake
 
 FLOWS = {
+    "care_star": "flows.care_star:care_star",
     "gsr": "flows.gsr:gsr",
     "promote": "flows.promote:promote",
     "rest": "flows.rest:rest",

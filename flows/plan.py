@@ -25,7 +25,7 @@ from storage.lineage import Lineage
 from tasks.engines.protocol import Prices
 from tasks.engines.registry import prices
 
-GENERATING = frozenset({"sample", "rationalize", "propose", "critique", "refine"})
+GENERATING = frozenset({"sample", "rationalize", "propose", "critique", "refine", "check"})
 TRAINING = "finetune"
 NEW = "nothing like it was done here before"
 

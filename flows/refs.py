@@ -25,27 +25,33 @@ from tasks.verifiers.registry import load as load_verifier
 
 @dataclass(frozen=True, slots=True)
 class Refs:
-    """Which prompts and verifiers a run really uses; `audit` None is without."""
+    """Which prompts and verifiers a run really uses: `verifier` for dev and test, `kept_by` for what may be trained on (mostly the
+    same), `audit` for what is measured beside; None is without.
+    """
 
     template: str
     verifier: str
+    kept_by: str
     audit: str | None
 
 
 def refs_of(config: LoopConfig) -> Refs:
     """The refs of a configuration, with the problem set's own where it says `own`."""
     problem_set = load_problems(config.problems)
+    verifier = problem_set.verifier if config.verifier == OWN else config.verifier
     return Refs(
         problem_set.template if config.template == OWN else config.template,
-        problem_set.verifier if config.verifier == OWN else config.verifier,
-        None if config.audit == NONE else config.audit,
+        verifier,
+        config.kept_by(verifier),
+        config.measured_by(verifier),
     )
 
 
 def code_behind(config: LoopConfig) -> dict[str, object]:
     """The digests of the code and texts that a configuration's refs stand for; raises UserMistake for an unknown ref."""
     refs = refs_of(config)
-    verifiers = [refs.verifier, *([refs.audit] if refs.audit else []), *config.further_verifiers]
+    verifiers = [refs.verifier, refs.kept_by, *([refs.audit] if refs.audit else []), *config.further_verifiers]
+    verifiers = list(dict.fromkeys(verifiers))
     for verifier in verifiers:
         load_verifier(verifier)
     also = {} if config.evaluation.also == NONE else {"also": _code_of_also(config.evaluation.also)}
@@ -54,6 +60,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         "problems": problems_code(config.problems),
         "template": template_text(refs.template),
         "trainer": trainer_code(config.training),
+        **({"templates": list(map(template_text, config.further_templates))} if config.further_templates else {}),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
     }
@@ -82,6 +89,7 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserMistake for refs that are unknown or do not fit each other: what would otherwise end a run after minutes."""
     code_behind(config)
     check_options(config.engine)
+    config.check_problems()
     problem_set = load_problems(config.problems)
     for split in splits:
         if problem_set.size(split) == 0:

@@ -149,6 +149,8 @@ class Rehearsal:
             return self._span(call["problems"]) * Span(call["samples"], call["samples"])
         if task == "rationalize":
             return self._rationalized(self._span(call["problems"]))
+        if task == "check":
+            return self._span(call["verdicts"])
         if task in {"critique", "refine", "weigh_refinements"}:
             return self._span(call["problems"])
         if task in ("mix", "pair_up"):

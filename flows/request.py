@@ -17,7 +17,7 @@ from flows.budget import Budget
 from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
-from flows.method_config import CONFIGS, GsrConfig, RestConfig, RestEmConfig, StarConfig
+from flows.method_config import CONFIGS, CareStarConfig, GsrConfig, RestConfig, RestEmConfig, StarConfig
 from flows.progress import Listener
 from flows.refs import check, code_behind, settled
 from flows.resolving import presets, resolve
@@ -53,6 +53,7 @@ def _annotated(annotation: Any, metadata: list[Any]) -> Any:
     return Annotated[(annotation, *metadata)]
 
 
+CareStarOverrides = optional(CareStarConfig, "CareStarOverrides")
 GsrOverrides = optional(GsrConfig, "GsrOverrides")
 RestOverrides = optional(RestConfig, "RestOverrides")
 RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
@@ -81,6 +82,15 @@ class Request(BaseModel):
         """What was given, nested."""
         overrides = cast(BaseModel, self.overrides)  # pyright: ignore[reportAttributeAccessIssue]
         return pruned(overrides.model_dump())
+
+
+class CareStarRequest(Request):
+    """A CARE-STaR run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("care_star")
+    overrides: CareStarOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=CareStarOverrides, title="overrides", description="every empty field is as the preset says"
+    )
 
 
 class GsrRequest(Request):
@@ -119,6 +129,7 @@ class StarRequest(Request):
 
 
 REQUESTS: dict[str, type[Request]] = {
+    "care_star": CareStarRequest,
     "gsr": GsrRequest,
     "rest": RestRequest,
     "rest_em": RestEmRequest,

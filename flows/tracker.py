@@ -28,6 +28,9 @@ CURVES = (
     "ranked_pass_at_k", "temperature", "balance_score", "proposed_admitted",
 )  # fmt: skip
 """Metrics with the same name in every method; five of methods that refine, and then those of the steps' options."""
+    "refinement_gap_at_equal_tokens", "recovery", "agreement",
+)  # fmt: skip
+"""Metrics with the same name in every method; the last six of methods that refine or check."""
 
 
 class Tracker:

@@ -12,7 +12,7 @@ from storage.records import Attempt, Problem
 from tasks.engine_pool import EnginePool
 from tasks.engines.protocol import Request, Sampling
 from tasks.verifier_pool import VerifierPool
-from tasks.verifiers.combined import combination, conjunction, decides
+from tasks.verifiers.combined import EACH, apart, combination, conjunction, decides
 from tasks.verifiers.judge import LONGEST, MAX_TOKENS, options_of, prompt, read, too_long
 from tasks.verifiers.judging import judge
 from tasks.verifiers.protocol import Judgement, Verifier
@@ -41,6 +41,11 @@ def judgements(verifier: Verifier, rows: Iterable[Row], means: Means) -> Iterato
 
 
 def _combined(verifier: Verifier, rows: list[Row], means: Means) -> Iterator[Judged]:
+    if verifier.how == EACH:
+        asked = [[judged for _, judged in judgements(part, rows, means)] for part in verifier.parts]
+        for (attempt, _), *judged in zip(rows, *asked, strict=True):
+            yield attempt, apart(verifier.parts, judged)
+        return
     said: list[list[Judgement]] = [[] for _ in rows]
     open_ = list(range(len(rows)))
     for part in verifier.parts:

@@ -155,7 +155,7 @@ def answers(
         attempt = attempt_of(one, response, writer, engine.name, sampling, config.seed)
         ended = response.error or f"{response.tokens} tokens"
         field(console, "answer", f"{visible(attempt.text)}  ({attempt.finish_reason}, {visible(ended)})")
-        for line in verdicts(refs.verifier, one.problem, attempt):
+        for line in verdicts(refs.kept_by, one.problem, attempt):
             field(console, "verdict", line)
         heading(console, "the row it would be trained on, if kept; what carries the loss is underlined")
         prompt = prompt_of(refs.template, one.problem, chat=chat).text

@@ -187,7 +187,7 @@ def _soundness(cursor: duckdb.DuckDBPyConnection, run_id: str) -> list[Soundness
     query = (
         "select a.iteration, a.hinted, count(v.passed), count(*) filter (where not v.passed) "
         "from v_attempt a join v_verdict v using (run_id, iteration, attempt_id) "
-        "where a.run_id = ? and v.aspect = 'steps' and a.passed and coalesce(a.split, '') not in ('dev', 'test') "
+        "where a.run_id = ? and v.aspect = 'steps' and a.passed and coalesce(a.split, '') not in ('dev', 'test', 'check') "
         "group by all having count(v.passed) > 0 order by all"
     )
     return [Soundness(*row) for row in rows(cursor, query, [run_id])]

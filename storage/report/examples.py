@@ -43,7 +43,7 @@ class Shown:
 
 _ATTEMPT = (
     "select a.iteration, a.attempt_id, a.question, a.gold, a.stratum, a.prompt, a.text, a.passed, a.answer, a.reason "
-    "from v_attempt a {more} where a.run_id = $run and coalesce(a.split, '') not in ('dev', 'test') and {which} "
+    "from v_attempt a {more} where a.run_id = $run and coalesce(a.split, '') not in ('dev', 'test', 'check') and {which} "
     "order by a.iteration desc, coalesce(list_position($hard::varchar[], a.stratum), 1000), "
     "abs(length(a.text) - (select median(length(text)) from attempt)), a.attempt_id limit 1"
 )
@@ -97,7 +97,7 @@ class _Reader:
         """One for each of the two most frequent reasons."""
         query = (
             "select reason, count(*) from v_attempt where run_id = ? and passed = false and not hinted "
-            "and coalesce(split, '') not in ('dev', 'test') group by reason order by 2 desc, 1 limit 2"
+            "and coalesce(split, '') not in ('dev', 'test', 'check') group by reason order by 2 desc, 1 limit 2"
         )
         found = []
         for reason, count in rows(self._cursor, query, [self._given["run"]]):

@@ -19,6 +19,7 @@ from storage.lineage import Lineage
 from storage.query import snapshot_cursor
 from storage.report.arms import Arm, compare, read_arms
 from storage.report.commands import next_commands, queries
+from storage.report.constraints import Constraints, constraints
 from storage.report.curve import accuracy_curve
 from storage.report.examples import teaching_examples
 from storage.report.headline import best_of, headline, p_shown
@@ -45,6 +46,7 @@ class View:
     mixes: Chart | None
     times: Chart | None
     unsound: list[Unsound]
+    constraints: Constraints | None
     checkpoints: list[list[str]]
 
     def __getitem__(self, name: str) -> Any:
@@ -151,6 +153,7 @@ def _view(arm: Arm, width: float) -> View:
         mixes=mixes(arm, width),
         times=times(arm, width),
         unsound=unsound(arm),
+        constraints=constraints(arm),
         checkpoints=[
             ["base" if one.iteration == 0 else str(one.iteration), show("ckp", one.checkpoint_id), _mix(one.figures)]
             for one in arm.iterations if one.checkpoint_id

@@ -170,7 +170,9 @@ def spent_on(step: str) -> str:
             return "rationalizing"
         case [*_, "dev" | "test"]:
             return "evaluating"
-        case ["verify" | "audit", *_]:
+        case ["check"]:
+            return "asking the model itself"
+        case ["verify" | "audit" | "constraints", *_]:
             return "verifying"
         case ["mix"] | ["corpus", "mix"]:
             return "mixing"

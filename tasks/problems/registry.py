@@ -11,6 +11,7 @@ PROBLEM_SETS = {
     "addition": "tasks.problems.addition",
     "arc": "tasks.problems.arc",
     "commonsense_qa": "tasks.problems.commonsense_qa",
+    "constrained": "tasks.problems.constrained",
     "gsm8k": "tasks.problems.gsm8k",
     "hub": "tasks.problems.hub",
     "jsonl": "tasks.problems.jsonl",

@@ -3,7 +3,7 @@
     {"question": "Name three fruits.", "info": {"constraints": {"bullets": 3, "max_words": 20, "excludes": ["durian"]}}}
 
 The problem's info holds the constraints; the ref can add some for every problem (`constraints:max_words=200,json=true`; `|` parts the words of
-one). All have to be met; `score` is the share that is, and the reason names each that is not. Words are runs of letters and
+one). Numbers are looked at too: the range they lie in, the unit of the answer, the equations that are written down. All have to be met; `score` is the share that is, and the reason names each that is not. Words are runs of letters and
 digits; a sentence ends at `.`, `!` or `?` before white space; a phrase is found as whole words in either case. Nothing is said
 about what the text means. A pattern of a user's may run for ever: this verifier belongs in a worker process.
 """
@@ -15,7 +15,11 @@ from typing import Any
 
 from storage.errors import UserMistake
 from storage.records import Problem
+from tasks.verifiers.final_answer import decide
+from tasks.verifiers.numeric import another_number, number_in
 from tasks.verifiers.protocol import Judgement, Verify
+from tasks.verifiers.quantity import UNITS, Quantity
+from tasks.verifiers.written_equations import written
 
 _BULLET = re.compile(r"^[ \t]*(?:[*•-](?![*-])[ \t]*\S|\d+[.)][ \t]+\S)", re.MULTILINE)
 
@@ -67,6 +71,37 @@ def is_json(text: str) -> bool:
     return True
 
 
+def follow(text: str, phrases: list[str]) -> bool:
+    """Whether phrases stand in a text in this order, each after the one before it."""
+    place = 0
+    for phrase in phrases:
+        parts = r"\s+".join(map(re.escape, phrase.split()))
+        found = re.compile(rf"(?<!\w){parts}(?!\w)", re.IGNORECASE).search(text, place)
+        if found is None:
+            return False
+        place = found.end()
+    return True
+
+
+def numbers(text: str) -> list[float]:
+    """Every number of a text but those that count the items of a list."""
+    plain = re.sub(r"^[ \t]*\d+[.)][ \t]+", "", text, flags=re.MULTILINE)
+    found = re.findall(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?", plain)
+    return [float(one.replace(",", "")) for one in found]
+
+
+def unit_of(text: str) -> str:
+    """The unit of the answer that a text gives in the end; '' where it gives none, or one without a known unit."""
+    final = decide(text, number_in, another_number, "", same=Quantity.equals)
+    return final.value.unit if final.value is not None else ""
+
+
+def sound(text: str) -> bool:
+    """Whether a text writes at least one equation, and all that it writes hold."""
+    found = written(text)
+    return bool(found) and all(one.holds for one in found)
+
+
 FORMS: dict[str, Callable[[str], bool]] = {
     "json": is_json,
     "lowercase": lambda text: text == text.lower() and any(c.isalpha() for c in text),
@@ -74,6 +109,9 @@ FORMS: dict[str, Callable[[str], bool]] = {
     "no_commas": lambda text: "," not in text,
 }
 """What a text is as a whole, where the constraint is true."""
+
+WORKED: dict[str, Callable[[str], bool]] = {"equations": sound}
+"""What is followed step by step, where the constraint is true."""
 
 PHRASES: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda text, phrase: occurrences(text, phrase) > 0,
@@ -89,11 +127,19 @@ NAMES = sorted(
         *COUNTS,
         *(f"{bound}_{name}" for name in COUNTS for bound in ("min", "max")),
         *FORMS,
+        *WORKED,
         *PHRASES,
         "at_least",
         "at_most",
+        "in_order",
+        "numbers",
+        "unit",
     ]
 )
+
+
+NEEDS_AN_OBJECT = ("at_least", "at_most", "numbers", "unit")
+"""Constraints that an option cannot give."""
 
 
 def verify(text: str, problem: Problem) -> Judgement:
@@ -107,9 +153,13 @@ def configured(options: str) -> Verify:
     for option in options.split(","):
         name, equals, value = option.partition("=")
         read = (
-            _count if name.removeprefix("min_").removeprefix("max_") in COUNTS else _flag if name in FORMS else _phrases
+            _count
+            if name.removeprefix("min_").removeprefix("max_") in COUNTS
+            else _flag
+            if name in FORMS or name in WORKED
+            else _phrases
         )
-        if not equals or name not in NAMES or name in ("at_least", "at_most") or (given := read(value)) is None:
+        if not equals or name not in NAMES or name in NEEDS_AN_OBJECT or (given := read(value)) is None:
             raise UserMistake(f"constraints has no option {option!r}; it has: {', '.join(NAMES)}, each as name=value")
         everywhere[name] = given
     return lambda text, problem: met(text, problem, everywhere)
@@ -142,10 +192,23 @@ def holds(text: str, name: str, value: Any) -> bool:
         if name in COUNTS:
             return COUNTS[name](text) == limit
         return COUNTS[counted](text) >= limit if bound == "min" else COUNTS[counted](text) <= limit
-    if name in FORMS:
+    if name in FORMS or name in WORKED:
         if not isinstance(value, bool):
             raise TypeError("give true or false")
-        return not value or FORMS[name](text)
+        return not value or (FORMS | WORKED)[name](text)
+    if name == "in_order":
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+            raise TypeError("give a list of texts")
+        return follow(text, value)
+    if name == "numbers":
+        if not isinstance(value, dict) or value.keys() - {"min", "max"} or not value:
+            raise TypeError("give an object with min, max or both")
+        low, high = value.get("min", float("-inf")), value.get("max", float("inf"))
+        return all(low <= one <= high for one in numbers(text))
+    if name == "unit":
+        if value not in UNITS:
+            raise TypeError(f"give one of: {', '.join(UNITS)}")
+        return unit_of(text) == value
     if name in PHRASES:
         phrases = [value] if isinstance(value, str) else value
         if not isinstance(phrases, list) or not phrases or not all(isinstance(one, str) and one for one in phrases):

@@ -13,23 +13,25 @@ VERIFIERS = {
     "code": "tasks.verifiers.code",
     "constraints": "tasks.verifiers.constraints",
     "exact": "tasks.verifiers.exact",
+    "instruction": "tasks.verifiers.instruction",
     "judge": "tasks.verifiers.judge",
     "math": "tasks.verifiers.math_answer",
     "numeric": "tasks.verifiers.numeric",
     "reasoning_gym": "tasks.verifiers.generator_score",
+    "sum_equations": "tasks.verifiers.sum_equations",
     "sum_steps": "tasks.verifiers.sum_steps",
     "sums": "tasks.verifiers.sums",
 }
 """Verifier name to the module whose `verify(text, problem)` judges, and whose `configured(options)` makes one, if it takes options."""
 
-MAY_HANG = frozenset({"constraints", "math", "reasoning_gym"})
+MAY_HANG = frozenset({"constraints", "instruction", "math", "reasoning_gym"})
 """Those whose libraries may compute without end; they, and a user's own, are judged in worker processes."""
 
 ASKS = "judge"
 """The one that asks a model."""
 
 COMBINED = "tasks.verifiers.combined"
-_COMBINATION = re.compile(r"(all|any)\((.*)\)", re.DOTALL)
+_COMBINATION = re.compile(r"(all|any|each)\((.*)\)", re.DOTALL)
 
 
 def modules_of(ref: str) -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def modules_of(ref: str) -> tuple[str, ...]:
         return (VERIFIERS[name],)
     if "." in name or ":" in ref:
         return (name,)
-    known = f"{', '.join(sorted(VERIFIERS))}, and all(…) and any(…) of them"
+    known = f"{', '.join(sorted(VERIFIERS))}, and all(…), any(…) and each(…) of them"
     raise UserMistake(f"no verifier {name!r}; this checkout has: {known}")
 
 
@@ -82,7 +84,7 @@ def parts_of(ref: str) -> list[str]:
 def load(ref: str) -> Verifier:
     """The verifier that `ref` names; a dotted ref is a user's own function, `verify` unless it says another."""
     if parts := parts_of(ref):
-        how = ref.strip()[:3]
+        how = ref.strip().partition("(")[0]
         inner = tuple(load(part) for part in parts)
         return Verifier(ref, COMBINED, import_module(COMBINED).of(how, inner), parts=inner, how=how)
     name, _, options = ref.partition(":")

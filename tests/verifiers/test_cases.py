@@ -6,6 +6,7 @@ import pytest
 
 from flows.cases import Case, case_table, cases_of
 from tasks.verifier_pool import Limits, VerifierPool
+from tasks.verifiers.combined import conjunction
 from tasks.verifiers.judge import verifier as judge_by
 from tasks.verifiers.judging import judge
 from tasks.verifiers.protocol import Judgement, Verifier
@@ -50,8 +51,7 @@ def agrees(case: Case, said: Judgement) -> None:
 def test_a_verifier_judges_its_cases(name: str):
     verifier = load(name)
     for case in cases_of(case_table(name)):
-        (said,) = judge(verifier, case.attempt(), case.problem())
-        agrees(case, said)
+        agrees(case, conjunction(judge(verifier, case.attempt(), case.problem())))
 
 
 def test_a_judge_reads_replies_as_its_cases_say():
@@ -67,7 +67,7 @@ def test_a_judge_reads_replies_as_its_cases_say():
 def test_a_verifier_that_may_hang_judges_its_cases_in_the_pool(name: str, pool: VerifierPool):
     cases = cases_of(case_table(name))
     said = list(pool.judge(name, [(case.attempt(), case.problem()) for case in cases]))
-    for case, (attempt, (judgement,)) in zip(cases, said, strict=True):
+    for case, (attempt, judgements) in zip(cases, said, strict=True):
         assert attempt.text == case.text()
-        agrees(case, judgement)
+        agrees(case, conjunction(judgements))
     assert pool.replaced >= 1 or name != "constraints"

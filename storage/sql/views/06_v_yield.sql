@@ -1,11 +1,11 @@
 -- How many attempts at training problems each iteration kept. Undecided verdicts stay out of the rate, so a broken
 -- verifier shows up as `undecided`, never as a lower pass rate; failed generations are counted apart. Attempts with a hint, and those made
--- of others (refinements), are counted apart: a rate over all would say nothing about the model. A critique answers no problem: only its
--- tokens count. Proposed problems, votes on their answers and probes of a temperature are no attempts that an iteration learns from, and
+-- of others (refinements), are counted apart: a rate over all would say nothing about the model. A critique, and what a model says
+-- of its own texts (`check`), answer no problem: only their tokens count. Proposed problems, votes on their answers and probes of a temperature are no attempts that an iteration learns from, and
 -- stay out.
 create or replace view v_yield as
 with made as (
-    select *, case when step = 'critique' then 'said' when step = 'refine' then 'refined' when hinted then 'hinted' else 'direct' end as way
+    select *, case when step in ('critique', 'check') then 'said' when step = 'refine' then 'refined' when hinted then 'hinted' else 'direct' end as way
     from v_attempt
 )
 select
@@ -21,7 +21,7 @@ select
     count(*) filter (where way = 'refined' and passed) as refined_kept,
     count(*) filter (where way = 'refined' and passed is null and finish_reason <> 'failed') as refined_undecided,
     count(*) filter (where way <> 'said' and finish_reason = 'failed') as failed,
-    count(distinct problem_id) as problems,
+    count(distinct problem_id) filter (where way <> 'said') as problems,
     count(distinct problem_id) filter (where way = 'direct' and passed) as problems_solved,
     sum(tokens)::bigint as tokens
 from made a
