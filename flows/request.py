@@ -162,7 +162,7 @@ class Runs:
         self._preset = request.preset
         self._settings = request.settings()
         self._ledger = ledger
-        self._listener = told
+        self.listener = told
         self._group: str | None = None
         self._budget: Budget | None = None
         self.home = home
@@ -186,7 +186,7 @@ class Runs:
         run_id = content_id("group", method=self._method, settings=settings)
         with self.group(whole.name or self._preset or self._method, settings, run_id, whole.stop):
             for arm in whole.expanded():
-                self._listener.said(f"arm {arm.name}")
+                self.listener.said(f"arm {arm.name}")
                 yield arm
                 if self.stopped:
                     break
@@ -241,7 +241,7 @@ class Runs:
             code,
             self.runtime,
             self._ledger,
-            self._listener,
+            self.listener,
             budgets,
             self._group,
         ) as loop:

@@ -71,6 +71,7 @@ class Tracker:
         metrics: dict[str, float | None] = {name: summary[name] for name in CURVES if summary.get(name) is not None}
         metrics |= {f"seconds_{title.replace(' ', '_')}": seconds for title, seconds in summary["seconds"].items()}
         metrics |= {f"accuracy_{name.replace(' ', '_')}": value for name, value in summary["strata"].items()}
+        metrics |= health_metrics(summary.get("health", {}))
         if summary["kept"]:
             metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
         self._tokens += int(summary["tokens"])
@@ -111,14 +112,30 @@ class Tracker:
         )
         self._deliver()
 
-    def finish(self, state: str, outcome: dict[str, Any], iteration: int) -> list[str]:
-        """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox.
+    def contender(
+        self, number: int, name: str, run_id: str, params: dict[str, object], metrics: dict[str, float | None]
+    ) -> None:
+        """One loop of a comparison, as a child of the comparison's run; the loop has a run of its own beside."""
+        child, now = content_id("contender", comparison=self._run_id, run=run_id), datetime.now(UTC)
+        tags = {"mlflow.runName": name, "starloop.run": show("run", run_id)}
+        outbox.put(
+            self._home,
+            messages.Iteration(
+                self._run_id, child, number, now, self._began, params=params, metrics=metrics, tags=tags
+            ),
+        )
+
+    def finish(
+        self, state: str, outcome: dict[str, Any], iteration: int, further: dict[str, float | None] | None = None
+    ) -> list[str]:
+        """The end of the parent run, with `further` metrics; waits for the delivery, and returns what kept messages in the outbox.
 
         A run that was cancelled waits for nothing: what is left goes out with the next run.
         """
         if self._load is not None:
             self._load.stop()
         metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
+        metrics |= further or {}
         outbox.put(self._home, messages.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
         if self._runtime.cancelled.is_set():
             return []
@@ -168,6 +185,13 @@ def _prefect(flow_run: str | None) -> dict[str, str]:
 def registered_name(method: str, config: LoopConfig) -> str:
     """What a run's checkpoints are registered as."""
     return config.model_name or f"{config.problems.partition(':')[0]}-{method}"
+
+
+def health_metrics(health: dict[str, Any]) -> dict[str, float | None]:
+    """An iteration's health as metrics; pass@1 and pass@K of all the K that there are."""
+    found = {f"health_{name}": value for name, value in health.items() if isinstance(value, int | float)}
+    curve = health.get("pass_at") or []
+    return found | {f"pass_at_{k}": curve[k - 1] for k in {1, len(curve)} if curve}
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, object]:
