@@ -1,6 +1,6 @@
 """How good a loop can become with the verifier it has: what the errors that an audit found in the verifier allow.
 
-    ceiling(0.5, Audited(false_accepts=4, wrong=80, false_rejects=2, right=60))   →  Ceiling(accuracy=0.947, worst=0.871, measured=0.967, …)
+    ceiling(0.5, Audited(false_accepts=4, wrong=80, false_rejects=2, right=60))   →  Ceiling(accuracy=0.949, worst=0.863, measured=0.967, …)
 
 A verifier says the same of the same text whenever it is asked, so its errors last: a loop that keeps what passed sharpens the model on all
 that passes, right or not, in the proportion in which the base wrote them. With p the share of the base's attempts that are right, a the

@@ -141,7 +141,7 @@ class Watch:
         back = [one for one in passed if one.action == "back"]
         place, stops = len(self.models) - 1, any(one.action == "stop" for one in passed)
         if back:
-            self.bad |= {place} | ({writer} if writer and any(one.check in OF_THE_WRITER for one in back) else set())
+            self.bad |= condemned(place, writer, [one.check for one in back])
             place = self.good()[-1]
             self.steps.history[:] = [one for one in self.steps.history if one.iteration not in self.bad]
             figures["back_to"] = place
@@ -151,6 +151,13 @@ class Watch:
         if stops:
             self.steps.loop.listener.said("stopping here: the loop is no longer well")
         return Finding(figures | {"signs": [asdict(one) for one in passed]}, stops, place)
+
+
+def condemned(place: int, writer: int, checks: Sequence[str]) -> set[int]:
+    """Places of the models that are bad by these checks: the iteration's own, and for what its attempts show the one that wrote them. A
+    base is never bad.
+    """
+    return {place, writer} - {0} if set(checks) & OF_THE_WRITER else {place}
 
 
 def pass_at_k_drop(first: Sequence[float], now: Sequence[float]) -> float | None:

@@ -80,7 +80,7 @@ def failures(found: Facts) -> list[str]:
 def comparison_chart(found: Facts) -> Markup:
     """Dev accuracy over the tokens that the iterations generated, in the mean over seeds; on the right the test."""
     most = max([found["budget_tokens"], *(point["tokens"] for one in found["methods"] for point in one["curve"])])
-    drawn = _axes(most, len(found["methods"]))
+    drawn = _axes(most)
     if found["base"]:
         y = _y(found["base"]["accuracy"])
         drawn.append(path([(_WIDTH - _TEST + 20, y), (_WIDTH - 20, y)], "axis dashed"))
@@ -122,13 +122,15 @@ def _y(share: float) -> float:
     return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - share)
 
 
-def _axes(most: float, methods: int) -> list[Markup]:
+def _axes(most: float) -> list[Markup]:
     drawn: list[Markup] = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         drawn.append(path([(_LEFT, _y(share)), (_WIDTH - 20, _y(share))], "grid" if share else "axis"))
         drawn.append(label(percent(share, 0), _LEFT - 8, _y(share) + 4.5, "tick", "end"))
-    for part in (0, 0.25, 0.5, 0.75, 1):
-        drawn.append(label(f"{part * most:,.0f}", _x(part * most, most), _HEIGHT - _BOTTOM + 22, "tick", "middle"))
+    drawn += [
+        label(f"{part * most:,.0f}", _x(part * most, most), _HEIGHT - _BOTTOM + 22, "tick", "middle")
+        for part in (0, 0.25, 0.5, 0.75, 1)
+    ]
     drawn.append(label("tokens generated in iterations; dev", _x(most / 2, most), _HEIGHT - 8, "tick", "middle"))
     drawn.append(label("test", _WIDTH - _TEST / 2, _HEIGHT - 8, "tick", "middle"))
     drawn.append(path([(_WIDTH - _TEST + 10, _TOP), (_WIDTH - _TEST + 10, _HEIGHT - _BOTTOM)], "grid"))
