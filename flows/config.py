@@ -158,32 +158,35 @@ class StopConfig(Settings):
 
 Limit = Annotated[float, Field(ge=0)]
 Action = Literal["off", "warn", "stop", "back"]
+Then = Annotated[
+    Action, Field(description="above the limit: off, warn, stop (finish here) or back (to the last good checkpoint)")
+]
 
 
 class HealthConfig(Settings):
-    """When a loop is no longer well, and what then: off, warn, stop (finish here), or back (to the last good checkpoint)."""
+    """When a loop is no longer well, and what then."""
 
     pass_at_k_drop: Annotated[
         Limit, Field(description="pass@K below that of iteration 1: it sharpens what it had and loses the rest")
     ] = 0.05
-    on_pass_at_k_drop: Action = "warn"
+    on_pass_at_k_drop: Then = "warn"
     length_drift: Annotated[Limit, Field(description="mean length away from that of iteration 1, as a share of it")] = (
         0.5
     )
-    on_length_drift: Action = "warn"
+    on_length_drift: Then = "warn"
     undecided_share: Annotated[Limit, Field(description="attempts that the verifier could not judge")] = 0.1
-    on_undecided_share: Action = "warn"
+    on_undecided_share: Then = "warn"
     lost_share: Annotated[Limit, Field(description="dev problems the model before solved, and this one does not")] = 0.2
-    on_lost_share: Action = "warn"
+    on_lost_share: Then = "warn"
     false_positive_share: Annotated[
         Limit, Field(description="attempts that passed and that the audit verifier fails; needs audit")
     ] = 0.25
-    on_false_positive_share: Action = "warn"
+    on_false_positive_share: Then = "warn"
     gap: Annotated[
         Limit,
         Field(description="train accuracy above dev accuracy of the same model, beyond what it was in iteration 1"),
     ] = 0.15
-    on_gap: Action = "warn"
+    on_gap: Then = "warn"
 
 
 class Arm(Settings):
