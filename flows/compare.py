@@ -94,7 +94,7 @@ def compare(request: CompareRequest) -> str:
                 done = [Entry(one, lineage.run(entry), why) for one, entry, why in entries]
                 facts["comparison"] = comparison(lineage, done, request.budget_tokens)
             state = "stopped" if runs.stopped else "completed"
-            for warning in _track(tracker, run_id, done, facts["comparison"], state):
+            for warning in _track(tracker, done, facts["comparison"], state):
                 runs.listener.said(warning)
         return run_id
 
@@ -215,7 +215,7 @@ def _loop(lineage: Lineage, one: Entry) -> dict[str, Any]:
     }
 
 
-def _track(tracker: Tracker, run_id: str, entries: Sequence[Entry], found: Mapping[str, Any], state: str) -> list[str]:
+def _track(tracker: Tracker, entries: Sequence[Entry], found: Mapping[str, Any], state: str) -> list[str]:
     """MLflow: this comparison as a run, with a child a loop; what kept it from being told."""
     loops = {line["run_id"]: line for method in found["methods"] for line in method["loops"]}
     for number, one in enumerate(entries):
