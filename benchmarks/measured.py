@@ -16,7 +16,7 @@ def replaced(text: str, name: str, section: str) -> str:
 
 def arms_of(lineage: Lineage) -> list[Run]:
     """The arms of the newest group, in the order they ran; an arm that an earlier group ran too is the same run."""
-    group = next(run for run in lineage.runs() if run.config["arms"])
+    group = next(run for run in lineage.runs() if run.config.get("arms"))
     by_name = {run.name: run for run in reversed(lineage.runs()) if run.facts.get("final_test")}
     return [by_name[arm["name"]] for arm in group.config["arms"] if arm["name"] in by_name]
 

@@ -35,8 +35,7 @@ def balanced(steps: "Steps", iteration: int, model: Model, problems: Manifest) -
         how = replace(plain, temperature=temperature)
         call = steps.writing(part, model) | {"sampling": how, "first_sample": 0, "samples": config.samples}
         attempts = steps.loop.run(iteration, f"probe at {temperature:g}", sample, [call])
-        verdicts = steps.judge(iteration, f"probe verify at {temperature:g}", [part], attempts)
-        verdicts = steps.judge(iteration, f"probe at {temperature:g}: verify", [part], attempts, steps.kept_by)
+        verdicts = steps.judge(iteration, f"probe verify at {temperature:g}", [part], attempts, steps.kept_by)
         probes.append(Probe(temperature, joined(attempts, "attempts"), joined(verdicts, "verdicts")))
     call = {"probes": tuple(probes), "thresholds": config.thresholds, "wanted": config.wanted}
     facts = steps.loop.run(iteration, "balance", balance, [call])[0].output.facts

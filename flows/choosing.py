@@ -15,13 +15,13 @@ def adaptive(steps: "Steps", iteration: int) -> Manifest:
     config = steps.config
     pool = steps.pose(iteration, "train", 0, config.problem_pool, "problem pool")
     visited = tuple(
-        Visited(n, judged.problems, judged.attempts, judged.verdicts, outcomes.digest)
-        for n, gathered in enumerate(steps.history, start=1)
+        Visited(gathered.iteration, judged.problems, judged.attempts, judged.verdicts, outcomes.digest)
+        for gathered in steps.history
         for judged, outcomes in zip(
             (one for one in gathered.judged if one.origin == SAMPLED), gathered.outcomes, strict=True
         )
     )
     call = {
-        "pool": pool, "history": visited, "count": config.problems_per_iteration, "cell_rows": config.cell_rows
+        "pool": pool, "history": visited, "count": steps.problem_count, "cell_rows": config.cell_rows
     }  # fmt: skip
     return steps.loop.run(iteration, "choose problems", choose, [call])[0].output.manifests["problems"]

@@ -147,6 +147,46 @@ class StopConfig(Settings):
         Annotated[float, Field(gt=0)] | Literal["none"],
         Field(description="stop before a step once so many hours have passed"),
     ] = NONE
+    iteration_tokens: Annotated[
+        Count | Literal["none"],
+        Field(
+            description="finish, with the last test, once the iterations generated so many tokens; base, dev and test do not count, and "
+            "the last iteration asks fewer problems to end there"
+        ),
+    ] = NONE
+
+
+Limit = Annotated[float, Field(ge=0)]
+Action = Literal["off", "warn", "stop", "back"]
+Then = Annotated[
+    Action, Field(description="above the limit: off, warn, stop (finish here) or back (to the last good checkpoint)")
+]
+
+
+class HealthConfig(Settings):
+    """When a loop is no longer well, and what then."""
+
+    pass_at_k_drop: Annotated[
+        Limit, Field(description="pass@K below that of iteration 1: it sharpens what it had and loses the rest")
+    ] = 0.05
+    on_pass_at_k_drop: Then = "warn"
+    length_drift: Annotated[Limit, Field(description="mean length away from that of iteration 1, as a share of it")] = (
+        0.5
+    )
+    on_length_drift: Then = "warn"
+    undecided_share: Annotated[Limit, Field(description="attempts that the verifier could not judge")] = 0.1
+    on_undecided_share: Then = "warn"
+    lost_share: Annotated[Limit, Field(description="dev problems the model before solved, and this one does not")] = 0.2
+    on_lost_share: Then = "warn"
+    false_positive_share: Annotated[
+        Limit, Field(description="attempts that passed and that the audit verifier fails; needs audit")
+    ] = 0.25
+    on_false_positive_share: Then = "warn"
+    gap: Annotated[
+        Limit,
+        Field(description="train accuracy above dev accuracy of the same model, beyond what it was in iteration 1"),
+    ] = 0.15
+    on_gap: Then = "warn"
 
 
 class Arm(Settings):
@@ -221,6 +261,7 @@ class LoopConfig(Settings):
             description="which checkpoints `starloop gc` leaves their weights: all, best, promoted, or last 2; changes no result",
         ),
     ] = "all"
+    health: HealthConfig = HealthConfig()
     seed: Annotated[int, Field(ge=0, description="seeds sampling, mixing and training; the base has its own")] = 0
     cell_rows: Annotated[int, Field(ge=1, description="problems a cell: what one cached task works on")] = 500
     arms: Annotated[

@@ -20,6 +20,9 @@ class Gathered:
     summary: dict[str, Any] = field(default_factory=dict)
     threshold: float | None = None
     """The reward above which this iteration keeps, where it chose one itself."""
+    iteration: int = 0
+    audited: list[Judged] = field(default_factory=list)
+    """The same attempts with the audit verifier's verdicts, once the audits are finished."""
 
 
 def judged_of(

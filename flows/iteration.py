@@ -2,8 +2,9 @@
 evaluate. A step is submitted cell by cell and is there when all of its cells are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flows.balancing import balanced
@@ -33,7 +34,7 @@ from tasks.pretrained import take_in
 from tasks.problems.registry import load as load_problems
 from tasks.prompts.chat import Chat
 from tasks.rationalize import rationalize
-from tasks.rewards import Threshold
+from tasks.rewards import Judged, Threshold
 from tasks.sample import sample
 from tasks.training.embedded import Architecture
 from tasks.verify import verify
@@ -50,8 +51,10 @@ class Steps:
         refs = refs_of(self.config)
         self.template, self.verifier, self.kept_by, self.audit = refs.template, refs.verifier, refs.kept_by, refs.audit
         self.history: list[Gathered] = []
+        self.problem_count = self.config.problems_per_iteration
+        """How many problems an iteration asks; fewer than the setting where a budget says so."""
         self._original_data: Manifest | None = None
-        self._audits: list[Any] = []
+        self._audits: list[tuple[Any, Callable[[list[StepRecord]], list[Judged]], Gathered]] = []
         self._held_out: dict[str, Manifest] = {}
         self._answered: dict[tuple[str, str], Answered] = {}
         self.chat: Chat | None = None
@@ -93,7 +96,7 @@ class Steps:
             return adaptive(self, iteration)
         count = self.config.problems_per_iteration
         start = (iteration - 1) * count if self.config.fresh_problems else 0
-        return self.pose(iteration, "train", start, count, "problems")
+        return self.pose(iteration, "train", start, self.problem_count, "problems")
 
     def pose(
         self, iteration: int, split: str, start: int, count: int, title: str, source: str | None = None
@@ -122,8 +125,8 @@ class Steps:
         verdicts = self.judge(iteration, "verify", parts, attempts, self.kept_by)
         total, failed = accounting_of(verdicts), accounting_of(attempts).failed
         decided = total.ok + total.rejected
-        gathered = Gathered(problems, judged_of(SAMPLED, parts, attempts, verdicts), outcomes_of(verdicts))
-        gathered.threshold = how.threshold
+        judged = judged_of(SAMPLED, parts, attempts, verdicts)
+        gathered = Gathered(problems, judged, outcomes_of(verdicts), {}, how.threshold, iteration)
         gathered.summary = {
             **added,
             **how.summary,
@@ -136,7 +139,7 @@ class Steps:
             "train_accuracy": total.ok / decided if decided else None,
             "sampled_tokens": sum(int(str(record.output.facts["tokens"])) for record in attempts),
         }
-        self._audit(iteration, "audit", parts, attempts)
+        self._audit(gathered, SAMPLED, "audit", parts, attempts)
         self.history.append(gathered)
         return gathered
 
@@ -158,7 +161,7 @@ class Steps:
             "undecided": gathered.summary["undecided"] + total.undecided,
             "failed": gathered.summary["failed"] + total.failed,
         }
-        self._audit(iteration, "audit rationalized", parts, attempts)
+        self._audit(gathered, RATIONALIZED, "audit rationalized", parts, attempts)
 
     def mix(
         self,
@@ -313,18 +316,20 @@ class Steps:
             replace(one, verdicts=record.output.manifests["verdicts"])
             for one, record in zip(gathered.judged, verdicts, strict=True)
         ]
-        return Gathered(gathered.problems, judged, outcomes_of(verdicts), gathered.summary)
+        return replace(gathered, judged=judged, outcomes=outcomes_of(verdicts))
 
-    def _audit(self, iteration: int, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]) -> None:
+    def _audit(
+        self, gathered: Gathered, origin: str, title: str, parts: Sequence[Manifest], attempts: Sequence[StepRecord]
+    ) -> None:
         """A second opinion that only measures: nothing waits for it before the iteration's mix is trained on."""
         if self.audit:
-            calls = judging(parts, attempts, self.audit)
-            self._audits.append(self.loop.start(iteration, title, verify, calls))
+            step = self.loop.start(gathered.iteration, title, verify, judging(parts, attempts, self.audit))
+            self._audits.append((step, partial(judged_of, origin, parts, attempts), gathered))
 
     def _finish_audits(self) -> None:
         audits, self._audits = self._audits, []
-        for audit in audits:
-            self.loop.finish(audit)
+        for step, judged, gathered in audits:
+            gathered.audited += judged(self.loop.finish(step))
 
     def _originals(self) -> Manifest:
         if self._original_data is None:

@@ -192,6 +192,7 @@ class Loop:
         imported = sum(self.runtime.processes.seconds.get(stage, 0.0) for stage in ("engine", "training"))
         return self.outcome | {
             "import_s": round(imported, 3),
+            "iterations": max(self.figures, default=0),
             "steps": [
                 {"iteration": iteration, "step": title, **asdict(figures)}
                 for iteration, whole in sorted(self.figures.items())

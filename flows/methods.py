@@ -9,6 +9,7 @@ from storage.errors import UserMistake
 
 FLOWS = {
     "care_star": "flows.care_star:care_star",
+    "compare": "flows.compare:compare",
     "gsr": "flows.gsr:gsr",
     "promote": "flows.promote:promote",
     "rest": "flows.rest:rest",
@@ -17,7 +18,7 @@ FLOWS = {
     "star": "flows.star:star",
     "zpd": "flows.zpd:zpd",
 }
-"""Method to its Prefect flow; promote, reverify and zpd are no loops."""
+"""Method to its Prefect flow; compare, promote, reverify and zpd are no loops."""
 
 LOOPS = {method: f"flows.{method}:improve" for method in CONFIGS}
 """Method to its loop, a function of an `AnyLoop`, which a flow runs and a plan rehearses."""

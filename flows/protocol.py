@@ -22,6 +22,11 @@ class AnyLoop(Protocol):
     @property
     def listener(self) -> Listener: ...
 
+    @property
+    def tokens(self) -> int:
+        """Generated so far, found cached or made now."""
+        ...
+
     def run(
         self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]
     ) -> list[StepRecord]: ...

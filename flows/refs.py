@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config import EMBEDDED, NONE, OWN, LoopConfig
+from flows.config import EMBEDDED, NONE, OWN, Action, HealthConfig, LoopConfig
 from flows.fitting import check_fits, check_ranks
 from flows.method_config import GsrConfig
 from flows.refinable import check_refinable
@@ -75,14 +75,22 @@ def _code_of_also(ref: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd", "final", "keep"}
-"""Settings that change no result of an iteration: the same run goes on under others."""
+PRESENTATION = {"name", "model_name", "iterations", "stop", "arms", "zpd", "final", "keep", "health"}
+"""Settings that change no result of an iteration: the same run goes on under others. Of `health`, what sends a loop back does."""
 
 
 def run_identity(method: str, config: LoopConfig, code: dict[str, object]) -> str:
     """What a run is: its method, its settings, and the code that they stand for. Started again, it goes on."""
     settings = config.model_dump(mode="json", exclude=PRESENTATION) | {"engine": deciding(config.engine)}
+    if back := {name: limit for name, (limit, action) in limits(config.health).items() if action == "back"}:
+        settings["back"] = back
     return content_id("run", method=method, settings=settings, code=code)
+
+
+def limits(health: HealthConfig) -> dict[str, tuple[float, Action]]:
+    """Each check's limit and action, by the check's name."""
+    whole = health.model_dump()
+    return {name: (whole[name], whole[f"on_{name}"]) for name in whole if f"on_{name}" in whole}
 
 
 def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:

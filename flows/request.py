@@ -14,17 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from flows.aliases import reconcile
 from flows.budget import Budget
-from flows.config import Config, LoopConfig
+from flows.config import Config, LoopConfig, StopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
 from flows.method_config import CONFIGS, CareStarConfig, GsrConfig, RestConfig, RestEmConfig, StarConfig
 from flows.progress import Listener
 from flows.refs import check, code_behind, settled
-from flows.resolving import presets, resolve
+from flows.resolving import methods_of, presets, resolve
 from flows.watched import watching
 from storage.home import Home
 from storage.identity import content_id
 from storage.ledger import Ledger
+from storage.lineage import Lineage
 from storage.occupancy import at_work
 from tasks.runtime import Runtime
 
@@ -62,7 +63,7 @@ StarOverrides = optional(StarConfig, "StarOverrides")
 
 def preset_field(method: str | None = None) -> Any:
     """A choice of the presets of a method, or of all."""
-    fitting = [name for name, one in presets().items() if method in (None, one["method"])]
+    fitting = [name for name, one in presets().items() if method is None or method in methods_of(one)]
     return Field(
         default=None, title="preset", description="a ready-made run", json_schema_extra={"enum": [None, *fitting]}
     )
@@ -171,12 +172,12 @@ class Runs:
         self._method = method
         self._preset = request.preset
         self._settings = request.settings()
-        self._runtime = runtime
         self._ledger = ledger
-        self._listener = told
+        self.listener = told
         self._group: str | None = None
         self._budget: Budget | None = None
         self.home = home
+        self.runtime = runtime
         self.run_ids: list[str] = []
 
     def configurations(self, kind: type[Config]) -> Iterator[Config]:
@@ -193,34 +194,51 @@ class Runs:
             yield whole
             return
         settings = whole.model_dump(mode="json")
+        run_id = content_id("group", method=self._method, settings=settings)
+        with self.group(whole.name or self._preset or self._method, settings, run_id, whole.stop):
+            for arm in whole.expanded():
+                self.listener.said(f"arm {arm.name}")
+                yield arm
+                if self.stopped:
+                    break
+
+    @contextmanager
+    def group(self, name: str, settings: dict[str, Any], run_id: str, stop: StopConfig) -> Iterator[dict[str, Any]]:
+        """One run for the loops inside it, which share the limits of `stop`. What is put into the dictionary becomes facts of the run."""
         self._group = self._ledger.start_run(
-            name=whole.name or self._preset or self._method,
+            name=name,
             method=self._method,
             preset=self._preset,
             config=settings,
-            run_id=content_id("group", method=self._method, settings=settings),
+            run_id=run_id,
             prefect_flow_run_id=flow_run_id(),
         )
-        self._budget = Budget(whole.stop)
-        state = "failed"
+        self._budget = Budget(stop)
+        state, facts = "failed", {}
         try:
-            for arm in whole.expanded():
-                self._listener.said(f"arm {arm.name}")
-                yield arm
-                if self._budget.reached:
-                    break
-            state = "stopped" if self._budget.reached else "completed"
+            yield facts
+            state = "stopped" if self.stopped else "completed"
         finally:
-            if self._runtime.cancelled.is_set():
+            if self.runtime.cancelled.is_set():
                 state = "cancelled"
-            facts = {"arms": list(self.run_ids), "why": self._budget.reached}
+            facts = {"arms": list(self.run_ids), "why": self._budget.reached, **facts}
             self._ledger.finish_run(self._group, state=state, facts=facts)
             self._ledger.publish(force=True)
             self.run_ids.insert(0, self._group)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a limit for all loops of the group was reached."""
+        return self._budget is not None and bool(self._budget.reached)
+
+    def lineage(self) -> Lineage:
+        """What is in the ledger by now, for reading."""
+        self._ledger.publish(force=True)
+        return Lineage.open(self.home)
+
     @contextmanager
-    def loop(self, config: LoopConfig) -> Iterator[Loop]:
-        """One loop, in the ledger and in MLflow."""
+    def loop(self, config: LoopConfig, method: str | None = None) -> Iterator[Loop]:
+        """One loop, in the ledger and in MLflow; of the flow's method, or of another."""
         config = settled(config, self.home)
         code = code_behind(config)
         whole = self._budget
@@ -228,7 +246,15 @@ class Runs:
         if whole is None or config.stop != whole.stop:
             budgets.append(Budget(config.stop))
         with loop_of(
-            self._method, self._preset, config, code, self._runtime, self._ledger, self._listener, budgets, self._group
+            method or self._method,
+            self._preset,
+            config,
+            code,
+            self.runtime,
+            self._ledger,
+            self.listener,
+            budgets,
+            self._group,
         ) as loop:
             self.run_ids.append(loop.run_id)
             yield loop

@@ -24,13 +24,10 @@ DELIVERY_TIMEOUT_S = 120.0
 CURVES = (
     "held_out_accuracy", "ci_low", "ci_high", "train_accuracy", "attempts", "kept", "rationalized_kept", "undecided",
     "train_rows", "original_share", "tokens", "wall_s", "refined_accuracy", "majority_accuracy", "refinement_gap",
-    "refinement_gap_at_equal_tokens", "recovery", "pairs", "preference_margin", "ranked_pass_at_1", "ranked_majority", "ranked_best",
+    "refinement_gap_at_equal_tokens", "recovery", "agreement", "pairs", "preference_margin", "ranked_pass_at_1", "ranked_majority", "ranked_best",
     "ranked_pass_at_k", "temperature", "balance_score", "proposed_admitted",
 )  # fmt: skip
-"""Metrics with the same name in every method; five of methods that refine, and then those of the steps' options."""
-    "refinement_gap_at_equal_tokens", "recovery", "agreement",
-)  # fmt: skip
-"""Metrics with the same name in every method; the last six of methods that refine or check."""
+"""Metrics with the same name in every method: of every loop, of methods that refine or check, and of the steps' options."""
 
 
 class Tracker:
@@ -75,6 +72,7 @@ class Tracker:
         metrics: dict[str, float | None] = {name: summary[name] for name in CURVES if summary.get(name) is not None}
         metrics |= {f"seconds_{title.replace(' ', '_')}": seconds for title, seconds in summary["seconds"].items()}
         metrics |= {f"accuracy_{name.replace(' ', '_')}": value for name, value in summary["strata"].items()}
+        metrics |= health_metrics(summary.get("health", {}))
         if summary["kept"]:
             metrics["rationalized_share"] = summary["rationalized_kept"] / summary["kept"]
         self._tokens += int(summary["tokens"])
@@ -115,14 +113,30 @@ class Tracker:
         )
         self._deliver()
 
-    def finish(self, state: str, outcome: dict[str, Any], iteration: int) -> list[str]:
-        """The end of the parent run; waits for the delivery, and returns what kept messages in the outbox.
+    def contender(
+        self, number: int, name: str, run_id: str, params: dict[str, object], metrics: dict[str, float | None]
+    ) -> None:
+        """One loop of a comparison, as a child of the comparison's run; the loop has a run of its own beside."""
+        child, now = content_id("contender", comparison=self._run_id, run=run_id), datetime.now(UTC)
+        tags = {"mlflow.runName": name, "starloop.run": show("run", run_id)}
+        outbox.put(
+            self._home,
+            messages.Iteration(
+                self._run_id, child, number, now, self._began, params=params, metrics=metrics, tags=tags
+            ),
+        )
+
+    def finish(
+        self, state: str, outcome: dict[str, Any], iteration: int, further: dict[str, float | None] | None = None
+    ) -> list[str]:
+        """The end of the parent run, with `further` metrics; waits for the delivery, and returns what kept messages in the outbox.
 
         A run that was cancelled waits for nothing: what is left goes out with the next run.
         """
         if self._load is not None:
             self._load.stop()
         metrics = {f"test_{name}": outcome[name] for name in ("base_accuracy", "final_accuracy") if name in outcome}
+        metrics |= further or {}
         outbox.put(self._home, messages.Finish(self._run_id, state, datetime.now(UTC), iteration, metrics))
         if self._runtime.cancelled.is_set():
             return []
@@ -172,6 +186,13 @@ def _prefect(flow_run: str | None) -> dict[str, str]:
 def registered_name(method: str, config: LoopConfig) -> str:
     """What a run's checkpoints are registered as."""
     return config.model_name or f"{config.problems.partition(':')[0]}-{method}"
+
+
+def health_metrics(health: dict[str, Any]) -> dict[str, float | None]:
+    """An iteration's health as metrics; pass@1 and pass@K of all the K that there are."""
+    found = {f"health_{name}": value for name, value in health.items() if isinstance(value, int | float)}
+    curve = health.get("pass_at") or []
+    return found | {f"pass_at_{k}": curve[k - 1] for k in {1, len(curve)} if curve}
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, object]:

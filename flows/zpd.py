@@ -14,7 +14,8 @@ from pydantic import Field
 from flows.budget import BudgetReached
 from flows.config import LoopConfig
 from flows.expected import waits_for
-from flows.iteration import Answered, Steps
+from flows.held_out import Answered
+from flows.iteration import Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
 from flows.protocol import AnyLoop
 from flows.refs import check, settled

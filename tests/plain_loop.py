@@ -54,6 +54,7 @@ class PlainLoop:
     closed: list[dict[str, Any]] = field(default_factory=list)
     tested: tuple[Any, ...] = ()
     zone: dict[str, Any] | None = None
+    tokens: int = 0
 
     def run(self, iteration: int, title: str, task: CachedTask, calls: Sequence[dict[str, Any]]) -> list[StepRecord]:
         return [self._cell(iteration, title, task, call) for call in calls]
@@ -109,6 +110,7 @@ class PlainLoop:
         made = {"finetune": self._trained, "take_in": self._taken_in}.get(task.name)
         output = made(call) if made else task.function(**call, runtime=self.runtime)
         self.asked.append(Asked(iteration, title, task.name, call, output))
+        self.tokens += int(str(output.facts.get("tokens", 0)))
         return StepRecord(output, task.name, digest(iteration, title, len(self.asked)), {}, "", 0.0, 0.0)
 
     def _trained(self, call: dict[str, Any]) -> Output:

@@ -101,6 +101,10 @@ class ConsoleListener:
             picked = ", ".join(f"{said} {percent(summary[f'ranked_{way}'])}" for way, said in PICKED.items())
             self.console.print(Text(f"        of {summary['ranked']['of']} sampled answers: {picked}", "dim"))
 
+    def run_done(self, run: RunDone) -> None:
+        """The command itself says how it ended."""
+        del run
+
 
 PICKED = {
     "pass_at_1": "one at random is right",
@@ -109,10 +113,6 @@ PICKED = {
     "pass_at_k": "any",
 }
 """Ways of picking one of several answers, as a person reads them."""
-
-    def run_done(self, run: RunDone) -> None:
-        """The command itself says how it ended."""
-        del run
 
 
 def percent(share: float | None) -> str:

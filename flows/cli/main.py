@@ -21,6 +21,7 @@ app = App(
 COMMANDS = {
     "run": "flows.cli.run:run",
     "serve": "flows.cli.serve:serve",
+    "compare": "flows.cli.compare:compare",
     "status": "flows.cli.status:status",
     "presets": "flows.cli.presets:list_presets",
     "settings": "flows.cli.presets:list_settings",
@@ -55,6 +56,7 @@ COMMANDS = {
 HELP = {
     "run": "Run a method; again, it goes on from where it was.",
     "serve": "Prefect's and MLflow's pages, and a worker: runs from a browser.",
+    "compare": "Methods on the same problems at equal generated tokens.",
     "status": "What runs there are, or one run's iterations.",
     "presets": "The ready-made runs.",
     "settings": "Everything that --set can change, and what fits.",

@@ -24,11 +24,11 @@ def list_presets() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from flows.resolving import presets
+    from flows.resolving import methods_of, presets
 
     table = Table("preset", "method", "what it is")
     for name, preset in presets().items():
-        table.add_row(name, preset["method"], preset["about"])
+        table.add_row(name, ", ".join(methods_of(preset)), preset["about"])
     Console().print(table)
 
 

@@ -112,6 +112,28 @@ def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None
                 f"starloop resume {show('run', one['run_id'])[:12]} goes on" if one["state"] == "interrupted" else ""
             )
             console.print(f"{one['state']}{': ' + why if why else ''}", highlight=False, markup=False)
+        for sentence in health_lines(one["iterations"]):
+            console.print(sentence, highlight=False, markup=False, style="dim")
+
+
+def health_lines(iterations: list[dict[str, Any]]) -> list[str]:
+    """The last iteration's health in a line, then the limits that were passed in any."""
+    looked = [(one["iteration"], one["health"]) for one in iterations if one.get("health")]
+    if not looked:
+        return []
+    n, last = looked[-1]
+    curve = last.get("pass_at") or []
+    figures = {
+        "pass@1": curve[0] if curve else None,
+        f"pass@{len(curve)}": curve[-1] if len(curve) > 1 else None,
+        "lost on dev": last["lost_share"],
+        "unsound": last["false_positive_share"],
+        "train above dev": last["train_dev_gap"],
+        "ceiling": (last.get("ceiling") or {}).get("accuracy"),
+    }
+    said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in figures.items() if value is not None)
+    passed = [f"  iteration {k}: {sign['said']} ({sign['action']})" for k, one in looked for sign in one["signs"]]
+    return [f"health, iteration {n}: {said or 'nothing to measure'}", *passed]
 
 
 def print_list(runs: list[dict[str, Any]]) -> None:

@@ -19,10 +19,12 @@ from storage.lineage import Lineage
 from storage.query import snapshot_cursor
 from storage.report.arms import Arm, compare, read_arms
 from storage.report.commands import next_commands, queries
+from storage.report.comparison import COLUMNS, PAIR_COLUMNS, comparison_chart, pair_rows, rows
 from storage.report.constraints import Constraints, constraints
 from storage.report.curve import accuracy_curve
 from storage.report.examples import teaching_examples
 from storage.report.headline import best_of, headline, p_shown
+from storage.report.health import Health, health
 from storage.report.sections import Chart, Unsound, mixes, times, unsound, yields
 from storage.report.strata import Cell, heat, strata_sentence
 from storage.report.svg import duration, percent
@@ -45,6 +47,7 @@ class View:
     yields: Chart | None
     mixes: Chart | None
     times: Chart | None
+    health: Health | None
     unsound: list[Unsound]
     constraints: Constraints | None
     checkpoints: list[list[str]]
@@ -96,6 +99,7 @@ def render_report(home: Home, run_id: str) -> str:
                 curve_says="" if several else _climb(best),
                 arm_rows=_arm_rows(cursor, arms, best) if several else [],
                 accuracy_columns=ACCURACY_COLUMNS,
+                comparison=_compared(run.facts.get("comparison")),
                 examples=teaching_examples(cursor, best),
                 settings=[(key, value) for key, value in settings.items() if value not in ("null", "[]", "")],
                 run_rows=_run_rows(arms, run, several),
@@ -106,6 +110,14 @@ def render_report(home: Home, run_id: str) -> str:
             )  # fmt: skip
         finally:
             cursor.close()
+
+
+def _compared(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A comparison's chart and tables, where the run is one."""
+    if not found:
+        return None
+    tables = [(COLUMNS, rows(found)), (PAIR_COLUMNS, pair_rows(found))]
+    return {"chart": comparison_chart(found), "tables": tables, "counted": found["counted"]}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -152,6 +164,7 @@ def _view(arm: Arm, width: float) -> View:
         yields=yields(arm, width),
         mixes=mixes(arm, width),
         times=times(arm, width),
+        health=health(arm),
         unsound=unsound(arm),
         constraints=constraints(arm),
         checkpoints=[

@@ -34,7 +34,8 @@ HINTED = {"rationalize", "verify rationalized", "audit rationalized"}
 TRAINED = {"mix", "fine-tune"}
 LOOKED = {"answer dev", "verify dev", "evaluate dev"}
 TESTED = {"answer test", "verify test", "evaluate test"}
-EVERYTHING = GATHERED | HINTED | TRAINED | LOOKED
+HEALTH = {"health"}
+EVERYTHING = GATHERED | HINTED | TRAINED | LOOKED | HEALTH
 FROM_ANOTHER_CHECKPOINT = {2: EVERYTHING | TESTED}
 
 
@@ -60,11 +61,11 @@ EDITS = [
     ),
     Edit("temperature", {"sampling.temperature": 0.9}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 8),
     Edit("seed", {"seed": 1}, {1: EVERYTHING} | FROM_ANOTHER_CHECKPOINT, FEW * 8),
-    Edit("learning rate", {"training.learning_rate": 2e-4}, {1: {"fine-tune"} | LOOKED} | FROM_ANOTHER_CHECKPOINT, 0),
+    Edit("learning rate", {"training.learning_rate": 2e-4}, {1: {"fine-tune"} | LOOKED | HEALTH} | FROM_ANOTHER_CHECKPOINT, 0),
     Edit(
         "evaluation set",
         {"evaluation.dev_problems": 60},
-        {0: {"dev problems"} | LOOKED, 1: LOOKED, 2: LOOKED},
+        {0: {"dev problems"} | LOOKED, 1: LOOKED | HEALTH, 2: LOOKED | HEALTH},
         0,
     ),
 ]  # fmt: skip
@@ -86,7 +87,7 @@ CODE_EDITS = [
     CodeEdit("a comment", "tasks/verifiers/sums.py", "    stated =", "    # The end of it.\n    stated =", {}),
     CodeEdit(
         "a verifier refactored", "tasks/verifiers/sums.py", "stated", "found",
-        {0: BASE_JUDGED, 1: JUDGED | {"mix"}, 2: JUDGED | {"mix", "verify test", "evaluate test"}},
+        {0: BASE_JUDGED, 1: JUDGED | {"mix", "health"}, 2: JUDGED | {"mix", "health", "verify test", "evaluate test"}},
     ),
     CodeEdit(
         "a verifier that judges otherwise", "tasks/verifiers/sums.py", "    return Judgement(False, answer=answer, reason",
