@@ -25,7 +25,18 @@ from storage.lineage import Lineage
 from tasks.engines.protocol import Prices
 from tasks.engines.registry import prices
 
-GENERATING = frozenset({"sample", "rationalize", "propose", "critique", "refine"})
+GENERATING = frozenset(
+    {
+        "sample",
+        "rationalize",
+        "propose",
+        "critique",
+        "refine",
+        "propose_instructions",
+        "classify_instructions",
+        "make_instances",
+    }
+)
 TRAINING = "finetune"
 NEW = "nothing like it was done here before"
 

@@ -151,7 +151,9 @@ class Rehearsal:
             return self._rationalized(self._span(call["problems"]))
         if task in {"critique", "refine", "weigh_refinements"}:
             return self._span(call["problems"])
-        if task in ("mix", "pair_up"):
+        if "draw" in call:
+            return Span(call["draw"].count, call["draw"].count)
+        if task in ("mix", "pair_up", "mix_instructions"):
             return sum((self._span(part.attempts) for part in call["judged"]), start=NOTHING)
         if task in ("propose", "choose"):
             return Span(call["count"], call["count"])

@@ -17,7 +17,7 @@ from flows.budget import Budget
 from flows.config import Config, LoopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
-from flows.method_config import CONFIGS, GsrConfig, RestConfig, RestEmConfig, StarConfig
+from flows.method_config import CONFIGS, GsrConfig, RestConfig, RestEmConfig, SelfInstructConfig, StarConfig
 from flows.progress import Listener
 from flows.refs import check, code_behind, settled
 from flows.resolving import presets, resolve
@@ -56,6 +56,7 @@ def _annotated(annotation: Any, metadata: list[Any]) -> Any:
 GsrOverrides = optional(GsrConfig, "GsrOverrides")
 RestOverrides = optional(RestConfig, "RestOverrides")
 RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
+SelfInstructOverrides = optional(SelfInstructConfig, "SelfInstructOverrides")
 StarOverrides = optional(StarConfig, "StarOverrides")
 
 
@@ -109,6 +110,15 @@ class RestEmRequest(Request):
     )
 
 
+class SelfInstructRequest(Request):
+    """A Self-Instruct run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("self_instruct")
+    overrides: SelfInstructOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=SelfInstructOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
 class StarRequest(Request):
     """A STaR run: a preset, and what of it should be different."""
 
@@ -122,6 +132,7 @@ REQUESTS: dict[str, type[Request]] = {
     "gsr": GsrRequest,
     "rest": RestRequest,
     "rest_em": RestEmRequest,
+    "self_instruct": SelfInstructRequest,
     "star": StarRequest,
 }
 """Method to what its flow is asked with."""

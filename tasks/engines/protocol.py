@@ -47,7 +47,9 @@ class Sampling:
         if self.top_k < 0:
             raise UserMistake(f"top_k {self.top_k} does not fit; give 0 (off) or a positive number")
         if not -2 <= self.presence_penalty <= 2:
-            raise UserMistake(f"presence_penalty {self.presence_penalty} does not fit; give -2 to 2 (0 switches it off)")
+            raise UserMistake(
+                f"presence_penalty {self.presence_penalty} does not fit; give -2 to 2 (0 switches it off)"
+            )
         if not all(self.stop):
             raise UserMistake("an empty stop string would end every text at once; leave it out")
 
@@ -61,7 +63,9 @@ class Sampling:
             "stop": list(self.stop),
             "presence_penalty": float(self.presence_penalty),
         }
-        return values if self.presence_penalty else {name: values[name] for name in values if name != "presence_penalty"}
+        return (
+            values if self.presence_penalty else {name: values[name] for name in values if name != "presence_penalty"}
+        )
 
     @property
     def text(self) -> str:

@@ -17,6 +17,7 @@ VERIFIERS = {
     "math": "tasks.verifiers.math_answer",
     "numeric": "tasks.verifiers.numeric",
     "reasoning_gym": "tasks.verifiers.generator_score",
+    "rouge_l": "tasks.verifiers.rouge_l",
     "sum_steps": "tasks.verifiers.sum_steps",
     "sums": "tasks.verifiers.sums",
 }
