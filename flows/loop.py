@@ -153,6 +153,10 @@ class Loop:
         """Where the base lies: whether this is the right model for the task."""
         self.outcome["zone"] = zone
 
+    def note(self, name: str, what: str) -> None:
+        """A word that goes with everything the run made, among its facts."""
+        self.outcome[name] = what
+
     def final_test(
         self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
     ) -> None:

@@ -57,6 +57,7 @@ def self_instruct(request: SelfInstructRequest) -> list[str]:
 def improve(loop: AnyLoop) -> None:
     """Self-Instruct's loop."""
     loop.listener.said(f"self_instruct: {UNCHECKED}")
+    loop.note("correctness", UNCHECKED)
     course.improve(loop, Written().iterate)
 
 

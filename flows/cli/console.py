@@ -97,6 +97,8 @@ class ConsoleListener:
         self.console.print(
             Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim"))
         )
+        if said := summary.get("correctness"):
+            self.said(f"        {said}")
 
     def run_done(self, run: RunDone) -> None:
         """The command itself says how it ended."""

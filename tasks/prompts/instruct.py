@@ -21,7 +21,7 @@ TRAINED = ("train_1", "train_2", "train_3", "train_4", "train_5", "train_6")
 """The forms of a training prompt, one of which is drawn for each example."""
 LABEL = "Class label:"
 
-_NUMBER = re.compile(r"(?:^|\n)\s*\d+\s?\.\s")
+_NUMBER = re.compile(r"(?:^|\n)\s*\d+\s?\.(?=\s|$)")
 _EXAMPLE = re.compile(r"^\s*Example\s?\d*\s*[.:]?[ \t]*$", re.MULTILINE)
 _OUTPUT = re.compile(r"Output\s*\d*\s*:")
 _INPUT = re.compile(r"Input\s*\d*\s*:")

@@ -219,6 +219,7 @@ def test_an_example_leads_back_to_the_seeds_that_prompted_it(written):
 def test_everything_that_is_said_says_that_correctness_is_not_checked(written):
     heard = written.listener.heard
     assert UNCHECKED in heard[0]
+    assert written.noted == {"correctness": UNCHECKED}
     told = [line for line in heard if line.startswith("round ")]
     assert len(told) == 3
     assert all("is not checked" in line for line in told)
