@@ -60,10 +60,8 @@ def trained(template: str, form: str, instruction: str, given: str, chat: Chat |
 
 def instructions_in(text: str) -> list[str]:
     """The instructions of a numbered list that went on in this text, each on one line."""
-    found = [
-        " ".join(part.split()) for part in _NUMBER.split(f"\n{text}" if re.match(r"\s*\d+\s?\.\s", text) else text)
-    ]
-    return [one[0].upper() + one[1:] for one in found if one and not re.fullmatch(r"\d+\s?\.?", one)]
+    found = (" ".join(part.split()) for part in _NUMBER.split(text))
+    return [one[0].upper() + one[1:] for one in found if one]
 
 
 def is_classification(text: str) -> bool:
