@@ -124,6 +124,7 @@ class Loop:
             "ci_high": dev["ci_high"],
             "n": dev["n"],
             "strata": dev["strata"],
+            **({"mean_score": dev["mean_score"]} if "mean_score" in dev else {}),
             "held_out_undecided": dev["undecided"],
             **NOTHING_GATHERED,
             **extra,

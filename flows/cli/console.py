@@ -97,6 +97,8 @@ class ConsoleListener:
         self.console.print(
             Text.assemble((f"        {name}: held-out {accuracy} ", "bold green"), (f"{interval}  {strata}", "dim"))
         )
+        if (mean := summary.get("mean_score")) is not None:
+            self.said(f"        mean score of its held-out answers: {mean:.3f}")
         if said := summary.get("correctness"):
             self.said(f"        {said}")
 
