@@ -10,6 +10,7 @@ from flows.instruction_rounds import UNCHECKED
 from flows.refs import check
 from flows.resolving import resolve
 from storage.errors import UserMistake
+from storage.home import Home
 from storage.records import Derivation, Problem, Prompt, Verdict
 from tasks.composition import ORIGINAL, SAMPLED
 from tasks.engines.uniforms import keys_of, uniforms
@@ -273,3 +274,18 @@ def test_a_round_is_the_same_however_it_is_cut_into_cells(written, tmp_path):
 def test_what_cannot_be_started_from_is_said_before_anything_runs(settings, sentence):
     with pytest.raises(UserMistake, match=sentence):
         check(resolve("self_instruct", "self-instruct-demo", settings))
+
+
+def test_every_round_that_may_come_is_planned_and_waits_for_the_one_before(tmp_path):
+    from flows.plan import plan
+
+    made = plan(
+        "self_instruct", resolve("self_instruct", "self-instruct-demo", SMALL), Home.open(tmp_path / "home"), workers=1
+    )
+    steps = {step.title: step for step in made.steps if step.iteration == 1}
+    for number in (1, 2, 3):
+        for what in ("propose", "admit", "classify", "instances", "admit instances"):
+            assert steps[f"{what} {number}"].depends == 1
+    assert "1 admit 1" in steps["propose 2"].waits_for
+    assert {"1 admit instances 3", "1 instances 3"} <= set(steps["mix"].waits_for)
+    assert steps["train seeds"].run == 1
