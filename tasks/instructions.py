@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage.identity import digest
+from storage.identity import digest, show
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Derivation, Problem, Verdict
 from storage.tombstones import Tombstones
@@ -107,9 +107,9 @@ def admit_instructions(
     """
     told = digest(comparison_code(threshold), threshold)
     written = [one for row in runtime.shards.read(attempts, Attempt) for one in _written(row, runtime.tombstones)]
-    known = [problem.question for part in (seeds, pool) for problem in runtime.shards.iterate(part, Problem)]
-    candidates = [one.problem.question for one in written if one.problem]
-    compared = iter(Pool(known, runtime.threads).admit(candidates, threshold))
+    known = {one.question: one.problem_id for part in (seeds, pool) for one in runtime.shards.iterate(part, Problem)}
+    candidates = [one.problem for one in written if one.problem]
+    compared = iter(Pool(known, runtime.threads).admit([one.question for one in candidates], threshold))
     verdicts: list[Verdict] = []
     admitted: list[Problem] = []
     nearest: list[Nearest] = []
@@ -122,8 +122,9 @@ def admit_instructions(
             if said.admitted:
                 admitted.append(one.problem)
                 nearest.append(said.nearest)
+                known[one.problem.question] = one.problem.problem_id
             else:
-                why = too_similar(score, said.nearest.text)
+                why = too_similar(score, show("prb", known[said.nearest.text]))
         if why and not one.failed:
             refused[why.filter] += 1
         verdicts.append(

@@ -54,5 +54,5 @@ def refusal(instruction: str) -> Refusal | None:
 
 
 def too_similar(score: float, nearest: str) -> Refusal:
-    """That something like it is there already."""
-    return Refusal(SIMILAR, f"ROUGE-L {score:.3f} with {nearest!r}")
+    """That something like it is there already; it is named by its id, so that its text stands in one place."""
+    return Refusal(SIMILAR, f"ROUGE-L {score:.3f} with {nearest}")
