@@ -11,6 +11,7 @@ from flows.refs import check
 from flows.resolving import resolve
 from storage.errors import UserMistake
 from storage.home import Home
+from storage.lineage import Lineage
 from storage.records import Derivation, Problem, Prompt, Verdict
 from tasks.composition import ORIGINAL, SAMPLED
 from tasks.engines.uniforms import keys_of, uniforms
@@ -20,6 +21,7 @@ from tasks.verifiers.instance_filter import SAME
 from tasks.verifiers.instruction_filter import KEYWORD, PROGRAM, PUNCTUATION, SHORT, SIMILAR
 from tasks.verifiers.rouge import f_measure, words
 from tests.plain_loop import plain_loop
+from tests.small_run import status_of
 
 SEEDS = load("seed_tasks")
 SMALL = {"target": 60, "rounds": 3, "proposals": 4, "cell_rows": 30}
@@ -289,3 +291,43 @@ def test_every_round_that_may_come_is_planned_and_waits_for_the_one_before(tmp_p
     assert "1 admit 1" in steps["propose 2"].waits_for
     assert {"1 admit instances 3", "1 instances 3"} <= set(steps["mix"].waits_for)
     assert steps["train seeds"].run == 1
+
+
+@pytest.mark.slow
+def test_a_real_run_trains_says_what_is_not_checked_and_is_all_cached_when_run_again(starloop, tmp_path):
+    home = tmp_path / "home"
+    small = (
+        "--set",
+        "proposals=4",
+        "--set",
+        "rounds=2",
+        "--set",
+        "model.pretraining.steps=4",
+        "--set",
+        "training.steps=3",
+    )
+    run = ("run", "self_instruct", "--preset", "self-instruct-demo", *small)
+    done = starloop(*run, home=home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("correctness is not checked") >= 3
+    status = status_of(starloop, home)
+    assert status["state"] == "completed"
+    assert status["iterations"][1]["correctness"] == UNCHECKED
+    assert status["iterations"][1]["train_rows"] > status["iterations"][1]["kept"] > 0
+    page = (home / "reports" / f"{status['run_id']}.html").read_text()
+    assert UNCHECKED in page
+    assert "instances were admitted" in page
+    assert "answered correctly" not in page
+    assert starloop("verify-store", home=home).returncode == 0
+    with Lineage.open(Home(home)) as lineage:
+        assert lineage.run(status["run_id"]).facts["correctness"] == UNCHECKED
+        query = "select example_id from example_evidence e join verdict using (verdict_id) where e.origin = 'sampled' limit 1"
+        example = str(lineage.query(query).rows[0][0])
+    tree = starloop("lineage", example, home=home).stdout
+    assert "proposed in" in tree
+    assert "seed " in tree
+    again = starloop(*run, home=home)
+    assert again.returncode == 0, again.stderr
+    latest = status_of(starloop, home)
+    assert latest["run_id"] == status["run_id"]
+    assert sum(one["tasks_run"] for one in latest["iterations"]) == 0
