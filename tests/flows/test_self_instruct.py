@@ -331,3 +331,13 @@ def test_a_real_run_trains_says_what_is_not_checked_and_is_all_cached_when_run_a
     latest = status_of(starloop, home)
     assert latest["run_id"] == status["run_id"]
     assert sum(one["tasks_run"] for one in latest["iterations"]) == 0
+
+
+def test_a_preview_shows_the_prompts_of_the_first_round_as_they_are_sent(written):
+    from flows.cli.preview_writing import show_writing
+
+    shown: dict[str, str] = {}
+    show_writing(written.config, "self_instruct", None, 2, shown.__setitem__)
+    assert [shown["proposal 1"], shown["proposal 2"]] == written.prompts("propose 1")[:2]
+    assert sum(name.endswith("(drawn)") for name in shown) == 1
+    assert shown["correctness"] == UNCHECKED
