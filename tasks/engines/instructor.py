@@ -53,7 +53,7 @@ def reply(request: Request, sampling: Sampling) -> str:
     if prompt.startswith("Come up with a series of tasks"):
         return _proposals(draw)
     if prompt.rstrip().endswith("Is it classification?"):
-        return " Yes" if last in LABELLED else " No"
+        return "Yes" if last in LABELLED else "No"
     if "Class label:" in prompt:
         return f"Class label: First\nText: {last.lower()} one\nClass label: Second\nText: {last.lower()} two"
     if prompt.startswith("Come up with examples"):

@@ -128,10 +128,10 @@ def test_labels_come_first_for_classifications_and_inputs_for_the_rest(written):
         routed = Counter()
         for row, prompt in zip(written.attempts(f"instances {number}"), prompts, strict=True):
             label_first = "Class label:" in prompt
-            assert label_first is (answers[row.problem_id] == " Yes")
+            assert label_first is (answers[row.problem_id] == "Yes")
             routed[label_first] += 1
         assert routed[False] > routed[True]
-    assert any(row.text == " Yes" for row in written.attempts("classify 1"))
+    assert any(row.text == "Yes" for row in written.attempts("classify 1"))
 
 
 def test_the_sampling_is_the_papers(written):
