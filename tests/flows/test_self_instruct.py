@@ -11,6 +11,7 @@ from flows.refs import check
 from flows.resolving import resolve
 from storage.errors import UserMistake
 from storage.home import Home
+from storage.identity import digest
 from storage.lineage import Lineage
 from storage.records import Derivation, Problem, Prompt, Verdict
 from tasks.composition import ORIGINAL, SAMPLED
@@ -90,7 +91,7 @@ def test_one_instruction_of_its_own_leaves_room_for_seven_seeds():
 def test_drawing_gives_different_places_and_all_of_them_alike():
     counts = Counter()
     for number in range(2000):
-        (numbers,) = uniforms(keys_of([f"{number:032x}"]), 0, 3).tolist()
+        (numbers,) = uniforms(keys_of([digest("drawing", number)]), 0, 3).tolist()
         found = drawn(numbers, 7)
         assert len(set(found)) == 3
         counts.update(found)
@@ -170,13 +171,13 @@ def test_without_the_seeds_only_the_models_own_is_trained_on(tmp_path):
     from flows.self_instruct import improve
 
     config = resolve(
-        "self_instruct", "self-instruct-demo", SMALL | {"rounds": 1, "include_seeds": False, "longest": 90}
+        "self_instruct", "self-instruct-demo", SMALL | {"rounds": 1, "include_seeds": False, "longest": 130}
     )
     with plain_loop(config, tmp_path) as loop:
         improve(loop)
         members = loop.trained_on(1)
         assert {role for _, role in members} == {SAMPLED}
-        assert all(len(one.prompt) + len(one.completion) <= 90 for one, _ in members)
+        assert all(len(one.prompt) + len(one.completion) <= 130 for one, _ in members)
 
 
 def test_rounds_end_when_there_is_enough(written, tmp_path):
