@@ -136,7 +136,7 @@ class SelfInstructConfig(LoopConfig):
     problems: Annotated[
         str, Field(description="seed tasks: seed_tasks:FILE.jsonl, or a few of our own as seed_tasks")
     ] = "seed_tasks"
-    fresh_problems: bool = False
+    fresh_problems: Annotated[bool, Field(description="the seeds are the same in every round")] = False
     iterations: Annotated[int, Field(ge=1, le=1000, description="the paper writes and trains once")] = 1
     zpd: Annotated[
         Literal["stop", "warn", "off"],
