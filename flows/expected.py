@@ -139,7 +139,26 @@ def _trust(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
     return _output(promise, asked, {}, {"false_accepts": None})
 
 
+def _proposals(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    tables = {"proposals": "problem", "attempts": "attempt", "prompts": "prompt", "derivations": "derivation"}
+    return _output(promise, asked, tables, {"tokens": 0})
+
+
+def _admitted(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    """None of them, so that every round that may come is planned."""
+    del call
+    facts = {"admitted": 0, "refused": {}, "mean_nearest": None, "verbs": [], "nouns": []}
+    return _output(promise, asked, {"verdicts": "verdict", "problems": "problem"}, facts)
+
+
 EXPECTED: dict[str, Expectation] = {
+    "propose_instructions": _proposals,
+    "admit_instructions": _admitted,
+    "classify_instructions": _attempts,
+    "make_instances": _attempts,
+    "admit_instances": _admitted,
+    "mix_instructions": _mix,
     "sample": _attempts,
     "rationalize": _attempts,
     "verify": _verdicts,

@@ -124,6 +124,7 @@ class Loop:
             "ci_high": dev["ci_high"],
             "n": dev["n"],
             "strata": dev["strata"],
+            **({"mean_score": dev["mean_score"]} if "mean_score" in dev else {}),
             "held_out_undecided": dev["undecided"],
             **NOTHING_GATHERED,
             **extra,
@@ -152,6 +153,10 @@ class Loop:
     def place(self, zone: dict[str, Any]) -> None:
         """Where the base lies: whether this is the right model for the task."""
         self.outcome["zone"] = zone
+
+    def note(self, name: str, what: str) -> None:
+        """A word that goes with everything the run made, among its facts."""
+        self.outcome[name] = what
 
     def final_test(
         self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None

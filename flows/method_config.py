@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.config import ALL, NONE, OWN, LoopConfig, MixConfig
+from flows.config import ALL, NONE, OWN, LoopConfig, MixConfig, SamplingConfig
 from storage.errors import UserMistake
 
 VERIFIER, LIKELIHOOD = "verifier", "likelihood"
@@ -184,11 +184,60 @@ class CareStarConfig(LoopConfig):
         check_care_star(self)
 
 
+class VariedSamplingConfig(SamplingConfig):
+    """How new things are asked for: what a text has said already can be made less likely."""
+
+    presence_penalty: Annotated[
+        float, Field(ge=-2, le=2, description="taken off the logit of every token that the text has already; 0: off")
+    ] = 0.0
+
+
+class SelfInstructConfig(LoopConfig):
+    """Self-Instruct (Wang et al. 2022): a model writes its own tasks from a few of people's; nobody checks that they are right.
+
+    An iteration is some rounds of writing and one fine-tuning. Of `sampling`, only `stop` is used, for held-out answers.
+    """
+
+    problems: Annotated[
+        str, Field(description="seed tasks: seed_tasks:FILE.jsonl, or a few of our own as seed_tasks")
+    ] = "seed_tasks"
+    fresh_problems: Annotated[bool, Field(description="the seeds are the same in every round")] = False
+    iterations: Annotated[int, Field(ge=1, le=1000, description="the paper writes and trains once")] = 1
+    zpd: Annotated[
+        Literal["stop", "warn", "off"],
+        Field(description="the zone is of tasks whose answers can be checked; here, off"),
+    ] = "off"
+    target: Annotated[
+        int, Field(ge=1, description="an iteration's rounds end once it has so many new instructions")
+    ] = 200
+    rounds: Annotated[int, Field(ge=1, description="most rounds an iteration")] = 10
+    proposals: Annotated[int, Field(ge=1, description="prompts a round, each for several instructions")] = 20
+    human_examples: Annotated[int, Field(ge=1, description="seeds in a prompt")] = 6
+    machine_examples: Annotated[
+        int, Field(ge=0, description="instructions of the model's own in a prompt; seeds, until there are any")
+    ] = 2
+    novelty: Annotated[
+        float, Field(gt=0, le=1, description="an instruction with a ROUGE-L above this with any other is refused")
+    ] = 0.7
+    instances: Annotated[int, Field(ge=1, description="most instances an instruction")] = 5
+    include_seeds: Annotated[bool, Field(description="train on the seeds' own instances, too")] = True
+    longest: Annotated[
+        int, Field(ge=1, description="longest training row in characters, prompt and all; longer ones are left out")
+    ] = 2000
+    proposing: VariedSamplingConfig = VariedSamplingConfig(
+        temperature=0.7, top_p=0.5, presence_penalty=2, max_tokens=1024, stop=("\n\n", "\n16")
+    )
+    answering: VariedSamplingConfig = VariedSamplingConfig(
+        temperature=0, presence_penalty=1.5, max_tokens=350, stop=("\nTask:",)
+    )
+
+
 CONFIGS: dict[str, type[LoopConfig]] = {
     "care_star": CareStarConfig,
     "gsr": GsrConfig,
     "rest": RestConfig,
     "rest_em": RestEmConfig,
+    "self_instruct": SelfInstructConfig,
     "star": StarConfig,
 }
 """Method to its configuration."""

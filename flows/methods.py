@@ -15,6 +15,7 @@ FLOWS = {
     "rest": "flows.rest:rest",
     "rest_em": "flows.rest_em:rest_em",
     "reverify": "flows.reverify:reverify",
+    "self_instruct": "flows.self_instruct:self_instruct",
     "star": "flows.star:star",
     "zpd": "flows.zpd:zpd",
 }

@@ -25,7 +25,9 @@ from storage.lineage import Lineage
 from tasks.engines.protocol import Prices
 from tasks.engines.registry import prices
 
-GENERATING = frozenset({"sample", "rationalize", "propose", "critique", "refine", "check"})
+GENERATING = frozenset({
+    "sample", "rationalize", "propose", "critique", "refine", "check", "propose_instructions", "classify_instructions", "make_instances",
+})  # fmt: skip
 TRAINING = "finetune"
 NEW = "nothing like it was done here before"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows.config import EMBEDDED, NONE, OWN, Action, HealthConfig, LoopConfig
 from flows.fitting import check_fits, check_ranks
-from flows.method_config import GsrConfig
+from flows.method_config import GsrConfig, SelfInstructConfig
 from flows.refinable import check_refinable
 from storage.errors import UserMistake
 from storage.home import Home
@@ -20,6 +20,7 @@ from tasks.engines.registry import check_options, deciding
 from tasks.ingredients import engine_code, problems_code, template_text, trainer_code, verifier_code
 from tasks.problems.protocol import SPLITS, ProblemSet
 from tasks.problems.registry import load as load_problems
+from tasks.prompts.instruct import check_template
 from tasks.verifiers.registry import load as load_verifier
 
 
@@ -106,6 +107,8 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
             )
     check_fits(config)
     check_ranks(config)
+    if isinstance(config, SelfInstructConfig):
+        _check_seeds(config, problem_set)
     if config.chat == "on" and config.model.source == EMBEDDED:
         raise UserMistake("the embedded model has no chat template; set chat = auto or off")
     if config.evaluation.also != NONE and load_problems(config.evaluation.also).size("dev") == 0:
@@ -144,6 +147,22 @@ def names_checkpoint(source: str) -> bool:
     if source.startswith("ckp_"):
         return True
     return re.fullmatch(r"[0-9a-fA-F-]{4,36}", source) is not None and not Path(source).is_dir()
+
+
+def _check_seeds(config: SelfInstructConfig, problem_set: ProblemSet) -> None:
+    """Raises UserMistake unless there are tasks to start from, enough for a prompt, and a way to ask for instances."""
+    if not getattr(problem_set, "seeds_instructions", False):
+        raise UserMistake(
+            f"self_instruct writes new tasks from example tasks, and {config.problems} has questions with answers; give a file of tasks as "
+            "--set problems=seed_tasks:FILE.jsonl, or run a method that learns from answers it can check: star, rest_em or rest"
+        )
+    wanted, there = config.human_examples + config.machine_examples, problem_set.size("train") or 0
+    if there < wanted:
+        raise UserMistake(
+            f"a prompt shows {wanted} tasks (human_examples + machine_examples), and {config.problems} has {there} to show; add some, or "
+            "hold out fewer (dev=…, test=…)"
+        )
+    check_template(refs_of(config).template)
 
 
 def _check_length(config: LoopConfig, problem_set: ProblemSet) -> None:

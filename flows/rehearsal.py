@@ -110,6 +110,9 @@ class Rehearsal:
     def place(self, zone: dict[str, Any]) -> None:
         """Nothing to say: nothing was measured."""
 
+    def note(self, name: str, what: str) -> None:
+        """Nothing to say: nothing was made."""
+
     def final_test(
         self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
     ) -> None:
@@ -156,7 +159,9 @@ class Rehearsal:
             return self._span(call["verdicts"])
         if task in {"critique", "refine", "weigh_refinements"}:
             return self._span(call["problems"])
-        if task in ("mix", "pair_up"):
+        if "draw" in call:
+            return Span(call["draw"].count, call["draw"].count)
+        if task in ("mix", "pair_up", "mix_instructions"):
             return sum((self._span(part.attempts) for part in call["judged"]), start=NOTHING)
         if task in ("propose", "choose"):
             return Span(call["count"], call["count"])

@@ -17,7 +17,15 @@ from flows.budget import Budget
 from flows.config import Config, LoopConfig, StopConfig
 from flows.loop import Loop, flow_run_id, loop_of, runtime_of
 from flows.machine import usable_cores, workers
-from flows.method_config import CONFIGS, CareStarConfig, GsrConfig, RestConfig, RestEmConfig, StarConfig
+from flows.method_config import (
+    CONFIGS,
+    CareStarConfig,
+    GsrConfig,
+    RestConfig,
+    RestEmConfig,
+    SelfInstructConfig,
+    StarConfig,
+)
 from flows.progress import Listener
 from flows.refs import check, code_behind, settled
 from flows.resolving import methods_of, presets, resolve
@@ -58,6 +66,7 @@ CareStarOverrides = optional(CareStarConfig, "CareStarOverrides")
 GsrOverrides = optional(GsrConfig, "GsrOverrides")
 RestOverrides = optional(RestConfig, "RestOverrides")
 RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
+SelfInstructOverrides = optional(SelfInstructConfig, "SelfInstructOverrides")
 StarOverrides = optional(StarConfig, "StarOverrides")
 
 
@@ -120,6 +129,15 @@ class RestEmRequest(Request):
     )
 
 
+class SelfInstructRequest(Request):
+    """A Self-Instruct run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("self_instruct")
+    overrides: SelfInstructOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=SelfInstructOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
 class StarRequest(Request):
     """A STaR run: a preset, and what of it should be different."""
 
@@ -134,6 +152,7 @@ REQUESTS: dict[str, type[Request]] = {
     "gsr": GsrRequest,
     "rest": RestRequest,
     "rest_em": RestEmRequest,
+    "self_instruct": SelfInstructRequest,
     "star": StarRequest,
 }
 """Method to what its flow is asked with."""

@@ -158,7 +158,11 @@ _GROWTH = (
         "example",
         "select example_id from example_evidence where problem_id in (from gone_problem) and attempt_id is null",
     ),
-    # What was posed by an attempt is part of its text, and so is a prompt that shows it.
+    # What was posed by an attempt is part of its text, also the other way round, and so is a prompt that shows it.
+    (
+        "attempt",
+        "select source_attempt_id from problem where problem_id in (from gone_whole) and source_attempt_id is not null",
+    ),
     ("whole", _SAME_QUESTION.format("source_attempt_id in (from gone_attempt)")),
     (
         "attempt",
@@ -177,6 +181,16 @@ _HANGING = (
         "select child.prompt_id from derivation d join attempt parent on parent.attempt_id = d.parent_id join attempt child "
         "on child.attempt_id = d.child_id join prompt p on p.prompt_id = child.prompt_id where d.parent_id in "
         f"(from gone_attempt) and length(parent.text) >= {SHORTEST} and contains(p.text, parent.text)",
+    ),
+    # A task that a prompt showed as an example, on one line: the prompt goes, and what was written to it stays.
+    *(
+        (
+            "prompt",
+            f"select child.prompt_id from problem q join derivation d on d.parent_id = q.{shown} join attempt child "
+            "on child.attempt_id = d.child_id join prompt p on p.prompt_id = child.prompt_id where q.problem_id in (from gone_whole) "
+            "and contains(p.text, rtrim(regexp_replace(trim(q.question), '\\s+', ' ', 'g'), ':'))",
+        )
+        for shown in ("problem_id", "source_attempt_id")
     ),
 )
 

@@ -25,7 +25,7 @@ REFERENCES = (
     ("attempt", "prompt_id", "prompt"),
     ("attempt", "checkpoint_id", "checkpoint"),
     ("derivation", "child_id", "attempt"),
-    ("derivation", "parent_id", "attempt"),
+    ("derivation", "parent_id", "attempt or problem"),
     ("verdict", "attempt_id", "attempt"),
     ("example_evidence", "example_id", "example"),
     ("example_evidence", "problem_id", "problem"),
@@ -45,7 +45,7 @@ REFERENCES = (
     ("step", "run_id", "run"),
     ("step_shard", "step_id", "step"),
 )
-"""Column to the table whose id it holds; an empty one refers to nothing."""
+"""Column to the table whose id it holds, or the tables; an empty one refers to nothing."""
 
 _BALANCES = {
     "select name || ' ' || cell, asked, ok + rejected + undecided + failed from step "
@@ -108,9 +108,11 @@ def _twice(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
 
 def _references(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     for table, column, target in REFERENCES:
+        absent = " ".join(
+            f"and not exists (select 1 from {one} x where x.{one}_id = t.{column})" for one in target.split(" or ")
+        )
         query = (
-            f"select count(*), min({column}::varchar) from {table} t where {column} is not null "
-            f"and not exists (select 1 from {target} x where x.{target}_id = t.{column}) "
+            f"select count(*), min({column}::varchar) from {table} t where {column} is not null {absent} "
             f"and not exists (select 1 from tombstone x where x.tombstone_id = t.{column})"
         )
         count, first = connection.execute(query).fetchall()[0]

@@ -130,7 +130,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """That one attempt was made from another: a rationalization from the failure it repairs, a refinement from its candidates."""
+    """That one attempt was made from another: a rationalization from the failure it repairs, a refinement from its candidates; or from
+    a problem that was shown to its writer as an example (role `seed`).
+    """
 
     TABLE: ClassVar[str] = "derivation"
     child_id: str

@@ -1,6 +1,7 @@
 """Evaluate: a checkpoint scored on a split, item by item, from attempts and verdicts that are ordinary cells."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storage.identity import content_id
@@ -76,6 +77,7 @@ def score(
             "ci_low": total.interval and total.interval.low,
             "ci_high": total.interval and total.interval.high,
             "strata": {name: tally(group).accuracy for name, group in sorted(strata.items())},
+            **mean_score(judged),
         },
     )
 
@@ -87,6 +89,13 @@ class Mark:
     problem: Problem
     passed: bool | None
     verdict_id: str
+
+
+def mean_score(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """The mean of the scores, where the verifier gives every decided text one: partial credit, or how near it is to a reference."""
+    scores = [verdict.score for verdict in verdicts if verdict.passed is not None]
+    given = [score for score in scores if score is not None]
+    return {"mean_score": sum(given) / len(given)} if given and len(given) == len(scores) else {}
 
 
 def tally(marks: list[Mark]) -> Score:

@@ -7,6 +7,7 @@ from storage.identity import digest, digest_bytes
 from tasks.code_digest import code_of
 from tasks.engines import registry as engines
 from tasks.problems import registry as problem_sets
+from tasks.prompts.instruct import CLASSIFY, INPUT_FIRST, OUTPUT_FIRST, PROPOSE, TRAINED
 from tasks.prompts.render import FORMS, template_digest
 from tasks.training.recipe import OBJECTIVES
 from tasks.verifiers import registry as verifiers
@@ -81,3 +82,29 @@ def trainer_code(recipe: object) -> object:
     """The code that trains by a recipe, which may come as the JSON that a key holds of it."""
     objective = recipe.get("objective", "sft") if isinstance(recipe, Mapping) else getattr(recipe, "objective", "sft")
     return code_of(OBJECTIVES[str(objective)]).as_json()
+
+
+def proposal_text(template: str) -> object:
+    """As `template_text`, of the prompt that asks for more instructions."""
+    return _text(template, (PROPOSE,))
+
+
+def classification_text(template: str) -> object:
+    """As `template_text`, of the classification test."""
+    return _text(template, (CLASSIFY,))
+
+
+def instance_text(template: str) -> object:
+    """As `template_text`, of the two prompts that ask for instances."""
+    return _text(template, (INPUT_FIRST, OUTPUT_FIRST))
+
+
+def trained_text(template: str) -> object:
+    """As `template_text`, of the forms that instances are trained in."""
+    return _text(template, TRAINED)
+
+
+def comparison_code(threshold: object) -> object:
+    """The code and the library that say how near two instructions are."""
+    del threshold
+    return code_of("tasks.verifiers.novelty").as_json()

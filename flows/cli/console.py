@@ -100,6 +100,10 @@ class ConsoleListener:
         if "ranked_best" in summary:
             picked = ", ".join(f"{said} {percent(summary[f'ranked_{way}'])}" for way, said in PICKED.items())
             self.console.print(Text(f"        of {summary['ranked']['of']} sampled answers: {picked}", "dim"))
+        if (mean := summary.get("mean_score")) is not None:
+            self.said(f"        mean score of its held-out answers: {mean:.3f}")
+        if said := summary.get("correctness"):
+            self.said(f"        {said}")
 
     def run_done(self, run: RunDone) -> None:
         """The command itself says how it ended."""

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from flows.cli.answer import print_answer, readable, shown
-from storage.answers import Ancestor, ExampleLineage
+from storage.answers import Ancestor, ExampleLineage, Link
 from storage.home import Home
 from storage.identity import show
 from storage.lineage import Lineage
@@ -58,6 +58,11 @@ def sql(
         print_answer(answer)
     if answer.more:
         sys.stderr.write(f"starloop: only the first {len(answer.rows)} rows are shown; --limit 0 shows all\n")
+
+
+TEXTS = {"attempt": "text", "problem": "question"}
+"""What is shown of each kind of thing that an attempt can be made from."""
+MOST_PARENTS = 12
 
 
 def lineage(identity: str, /, *, home: Path | None = None) -> None:
@@ -121,6 +126,8 @@ def example_tree(opened: Lineage, found: ExampleLineage) -> Any:
                     ("verdict     ", "dim"), f"{source.verifier}: {outcome}", (f" {source.reason or ''}", "dim")
                 )
             )
+        if source.attempt_id:
+            made_from(branch, opened, [one for one in found.links if one.mix_id == source.mix_id], source.attempt_id)
         if source.checkpoint_id:
             writer = branch.add(Text.assemble(("written by  ", "dim"), show("ckp", source.checkpoint_id)))
             ancestry = opened.checkpoint_ancestry(source.checkpoint_id)
@@ -134,6 +141,28 @@ def example_tree(opened: Lineage, found: ExampleLineage) -> Any:
     if len(found.uses) > 20:
         uses.add(Text(f"and {len(found.uses) - 20} more", style="dim"))
     return tree
+
+
+def made_from(branch: Any, opened: Lineage, links: list[Link], attempt_id: str) -> None:
+    """What an attempt was made from, and below it what that was made from: earlier attempts, and tasks that were shown to its writer."""
+    from rich.text import Text
+
+    told: dict[tuple[str, str], None] = {
+        (one.relation, one.to_id): None
+        for one in links
+        if one.kind == "attempt" and one.id == attempt_id and one.to_kind in TEXTS
+    }
+    for relation, identity in list(told)[:MOST_PARENTS]:
+        kind = "problem" if relation == "seed" else "attempt"
+        prefix = "prb" if kind == "problem" else "att"
+        text = opened.rows(f"select {TEXTS[kind]} from {kind} where {kind}_id = ?", [UUID(identity)])
+        line = branch.add(
+            Text.assemble(
+                (f"{relation:<12}{show(prefix, identity)[:12]} ", "dim"), shown(text[0][0] if text else "forgotten")
+            )
+        )
+        if kind == "attempt":
+            made_from(line, opened, links, identity)
 
 
 def checkpoint_tree(ancestors: list[Ancestor]) -> Any:

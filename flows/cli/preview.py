@@ -56,7 +56,8 @@ def preview(
     """
     from rich.console import Console
 
-    from flows.method_config import GsrConfig
+    from flows.cli.preview_writing import show_writing
+    from flows.method_config import GsrConfig, SelfInstructConfig
     from flows.refs import check, refs_of, settled
     from flows.resolving import resolve
     from tasks.problems.registry import load
@@ -71,6 +72,9 @@ def preview(
     model = chosen(opened, method, config, checkpoint)
     chat = chat_for(config, opened, model)
     console = Console(highlight=False, soft_wrap=True)
+    if isinstance(config, SelfInstructConfig):
+        show_writing(config, refs.template, chat, problems, lambda name, text: field(console, name, visible(text)))
+        return
     rows = load(config.problems).take("train", 0, problems)
     for problem in rows:
         heading(console, f"problem {shown(problem.question)}  gold {shown(problem.gold)}  {problem.stratum}")

@@ -99,6 +99,8 @@ def print_runs(documents: list[dict[str, Any]], console: "Console | None" = None
     console = console or Console()
     for one in documents:
         console.print(run_table(one))
+        if unchecked := next((row["correctness"] for row in one["iterations"] if row.get("correctness")), None):
+            console.print(unchecked, style="yellow", highlight=False, markup=False)
         test = one["final_test"]
         if test:
             interval = f"[{percent(test['ci_low'])}, {percent(test['ci_high'])}]"

@@ -6,6 +6,7 @@ from storage.answers import Run
 from storage.report.arms import Arm, Change, Score
 from storage.report.svg import NBSP, duration, percent
 from storage.report.text import plain
+from storage.report.writing import unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def _lead(best: Arm, final: Score | None, done: int, arms: int) -> str:
     groups = sum(value is not None for value in final.strata.values())
     problems = f"{final.n:,} held-out {final.split} problems"
     what = (
-        f"of {problems} answered correctly"
+        f"of {problems} answered in words near a reference's (ROUGE-L, no check of correctness)"
+        if unchecked(best)
+        else f"of {problems} answered correctly"
         if groups < 2
         else f"accuracy on {problems}, the mean over {groups} groups that count equally"
     )

@@ -29,6 +29,7 @@ from storage.report.sections import Chart, Unsound, mixes, times, unsound, yield
 from storage.report.strata import Cell, heat, strata_sentence
 from storage.report.svg import duration, percent
 from storage.report.text import plain, visible
+from storage.report.writing import REFUSED_COLUMNS, ROUND_COLUMNS, Writing, writing
 
 ACCURACY_COLUMNS = ["iteration", "accuracy", "95 % interval", "newly solved", "lost", "train accuracy", "training rows", "tokens",
                     "time"]  # fmt: skip
@@ -50,6 +51,7 @@ class View:
     health: Health | None
     unsound: list[Unsound]
     constraints: Constraints | None
+    writing: Writing | None
     checkpoints: list[list[str]]
 
     def __getitem__(self, name: str) -> Any:
@@ -100,6 +102,8 @@ def render_report(home: Home, run_id: str) -> str:
                 arm_rows=_arm_rows(cursor, arms, best) if several else [],
                 accuracy_columns=ACCURACY_COLUMNS,
                 comparison=_compared(run.facts.get("comparison")),
+                round_columns=ROUND_COLUMNS,
+                refused_columns=REFUSED_COLUMNS,
                 examples=teaching_examples(cursor, best),
                 settings=[(key, value) for key, value in settings.items() if value not in ("null", "[]", "")],
                 run_rows=_run_rows(arms, run, several),
@@ -167,6 +171,7 @@ def _view(arm: Arm, width: float) -> View:
         health=health(arm),
         unsound=unsound(arm),
         constraints=constraints(arm),
+        writing=writing(arm),
         checkpoints=[
             ["base" if one.iteration == 0 else str(one.iteration), show("ckp", one.checkpoint_id), _mix(one.figures)]
             for one in arm.iterations if one.checkpoint_id

@@ -98,6 +98,8 @@ class Decoding:
         self._rows = torch.arange(len(batch), device=device)
         self._uniforms: Tensor | None = None
         self._steps = 0
+        self._present: Tensor | None = None
+        """[rows, vocabulary]: the tokens that a row's text has, where that counts."""
         self._prefix = prefix
         before = 0 if prefix is None else len(prefix)
         different = dict.fromkeys(tuple(row.prompt[before:]) for row in batch)
@@ -138,7 +140,11 @@ class Decoding:
             logits = self._forward()
             if self._owners is not None:
                 logits = self._spread(logits, self._owners)
+            if self._sampling.presence_penalty:
+                logits = self._penalized(logits)
             tokens, logprobs = draw(logits, self._next_uniforms(), self._sampling)
+            if self._present is not None:
+                self._present.scatter_(1, tokens[:, None], True)
             self._written[self._rows, self._steps] = tokens
             self._logprobs[self._rows] += logprobs
             self._steps += 1
@@ -176,6 +182,12 @@ class Decoding:
         self._owners = None
         return logits[owners]
 
+    def _penalized(self, logits: "Tensor") -> "Tensor":
+        """Less for what a row has written, whatever its prompt says."""
+        if self._present is None:
+            self._present = self._torch.zeros(logits.shape, dtype=self._torch.bool, device=logits.device)
+        return logits.float() - self._sampling.presence_penalty * self._present
+
     def _next_uniforms(self) -> "Tensor | None":
         if self._sampling.temperature == 0:
             return None
@@ -211,6 +223,8 @@ class Decoding:
             drop_rows(self._cache, holes, movers, left)
             self._rows = _dropped(self._rows, holes, movers, left)
             self._tokens = _dropped(self._tokens, holes, movers, left)
+            if self._present is not None:
+                self._present = _dropped(self._present, holes, movers, left)
             if self._mask is not None and self._positions is not None:
                 self._mask = _dropped(self._mask, holes, movers, left)
                 self._positions = _dropped(self._positions, holes, movers, left)

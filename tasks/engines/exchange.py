@@ -51,6 +51,11 @@ class Exchange:
     def takes_top_k(self) -> bool:
         return self.server != "openai"
 
+    @property
+    def takes_presence_penalty(self) -> bool:
+        """`transformers serve` knows no such setting."""
+        return self.server != "transformers"
+
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """The request as JSON."""
         body: dict[str, Any] = {
@@ -60,7 +65,7 @@ class Exchange:
             "max_tokens": sampling.max_tokens,
             "seed": request.seed,
             "n": 1,
-            "presence_penalty": 0.0,
+            "presence_penalty": float(sampling.presence_penalty),
             "frequency_penalty": 0.0,
             "stream": False,
         }

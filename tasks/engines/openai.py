@@ -94,6 +94,11 @@ class OpenAIEngine:
                 f"top_k={sampling.top_k} is not in OpenAI's interface; set sampling.top_k=0, or name a server that takes it "
                 f"in the engine's ref: server=vllm, llama.cpp or transformers"
             )
+        if sampling.presence_penalty and not self._exchange.takes_presence_penalty:
+            raise UserMistake(
+                f"transformers serve takes no presence_penalty ({sampling.presence_penalty:g} is asked for); set it to 0, or use "
+                "the engine transformers, vLLM or llama.cpp"
+            )
         answers: SimpleQueue[Response | None] = SimpleQueue()
         under_way = self._submit(Asking(self._line, self._exchange, sampling, answers.put).all(requests))
         under_way.add_done_callback(lambda _: answers.put(None))

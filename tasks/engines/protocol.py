@@ -26,7 +26,8 @@ class Sampling:
     """How text is drawn, whole and explicit: nothing a model's `generation_config` says applies.
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 switch those off. A text ends before the first of the `stop`
-    strings. Raises UserMistake for values out of range.
+    strings. `presence_penalty` is taken off the logit of every token that the text has already, prompt aside, before the
+    temperature; 0 switches it off. Raises UserMistake for values out of range.
     """
 
     temperature: float
@@ -34,6 +35,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -44,16 +46,26 @@ class Sampling:
             raise UserMistake(f"top_p {self.top_p} does not fit; give more than 0 and at most 1 (1 switches it off)")
         if self.top_k < 0:
             raise UserMistake(f"top_k {self.top_k} does not fit; give 0 (off) or a positive number")
+        if not -2 <= self.presence_penalty <= 2:
+            raise UserMistake(
+                f"presence_penalty {self.presence_penalty} does not fit; give -2 to 2 (0 switches it off)"
+            )
         if not all(self.stop):
             raise UserMistake("an empty stop string would end every text at once; leave it out")
 
     def canonical(self) -> dict[str, Any]:
-        """Its values as plain JSON, the same however they were written: what enters keys."""
-        return asdict(self) | {
+        """Its values as plain JSON, the same however they were written: what enters keys. A penalty of 0 is not named, as before
+        there was one.
+        """
+        values = asdict(self) | {
             "temperature": float(self.temperature),
             "top_p": float(self.top_p),
             "stop": list(self.stop),
+            "presence_penalty": float(self.presence_penalty),
         }
+        return (
+            values if self.presence_penalty else {name: values[name] for name in values if name != "presence_penalty"}
+        )
 
     @property
     def text(self) -> str:

@@ -27,7 +27,7 @@ def sampling_fields(request: Request, sampling: Sampling, ends: Sequence[int]) -
         "top_p": float(sampling.top_p),
         "top_k": sampling.top_k,
         "min_p": 0.0,
-        "presence_penalty": 0.0,
+        "presence_penalty": float(sampling.presence_penalty),
         "frequency_penalty": 0.0,
         "repetition_penalty": 1.0,
         "seed": request.seed,

@@ -18,6 +18,7 @@ PROBLEM_SETS = {
     "math500": "tasks.problems.math500",
     "parquet": "tasks.problems.parquet",
     "reasoning_gym": "tasks.problems.generated",
+    "seed_tasks": "tasks.problems.seed_tasks",
     "sums": "tasks.problems.sums",
 }
 """Problem set name to the module whose `load(options)` makes it."""

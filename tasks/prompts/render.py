@@ -69,6 +69,11 @@ def forms_of(template: str) -> tuple[str, ...]:
     return tuple(form for form in FORMS if (_folder(template) / f"{form}.jinja").is_file())
 
 
+def fill(template: str, form: str, facts: dict[str, object]) -> Prompt:
+    """A prompt of another form than a problem's: a method's own file of a template set, filled in with these facts."""
+    return Prompt.of(_fill(template, form, facts), template, _digest_of(str(_folder(template)), form), hinted=False)
+
+
 def completion(template: str, source: Problem | str, rationale: bool = True) -> str:
     """What an example trains on after the prompt, without the end-of-text token (the trainer adds it).
 
@@ -85,6 +90,11 @@ def completion(template: str, source: Problem | str, rationale: bool = True) -> 
         if rationale
         else _fill(template, "answer", facts)
     )
+
+
+def forms_in(template: str) -> frozenset[str]:
+    """The forms that a template set has a file for."""
+    return frozenset(path.stem for path in _folder(template).glob("*.jinja"))
 
 
 def template_digest(template: str, forms: Sequence[str] = FORMS) -> str:

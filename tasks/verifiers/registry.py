@@ -18,6 +18,7 @@ VERIFIERS = {
     "math": "tasks.verifiers.math_answer",
     "numeric": "tasks.verifiers.numeric",
     "reasoning_gym": "tasks.verifiers.generator_score",
+    "rouge_l": "tasks.verifiers.rouge_l",
     "sum_equations": "tasks.verifiers.sum_equations",
     "sum_steps": "tasks.verifiers.sum_steps",
     "sums": "tasks.verifiers.sums",

@@ -49,7 +49,16 @@ def test_logprob_is_that_of_the_token_before_top_k():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1}, {"max_tokens": 0}, {"top_p": 0}, {"top_p": 1.5}, {"top_k": -1}, {"stop": ("",)}]
+    "wrong",
+    [
+        {"temperature": -1},
+        {"max_tokens": 0},
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"top_k": -1},
+        {"stop": ("",)},
+        {"presence_penalty": 2.5},
+    ],
 )
 def test_a_sampling_value_out_of_range_is_refused(wrong: dict):
     with pytest.raises(UserMistake, match=next(iter(wrong))):
@@ -59,3 +68,9 @@ def test_a_sampling_value_out_of_range_is_refused(wrong: dict):
 def test_whole_and_broken_numbers_have_one_canonical_form():
     assert Sampling(1, 5).canonical() == Sampling(1.0, 5).canonical()
     assert Sampling(1.0, 5).canonical() != Sampling(1.0, 5, stop=("x",)).canonical()
+
+
+def test_a_penalty_of_nothing_leaves_request_ids_as_they_were():
+    plain = '{"max_tokens":5,"stop":[],"temperature":1.0,"top_k":0,"top_p":1.0}'
+    assert Sampling(1, 5).text == Sampling(1, 5, presence_penalty=0).text == plain
+    assert '"presence_penalty":2.0' in Sampling(1, 5, presence_penalty=2).text

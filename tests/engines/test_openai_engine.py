@@ -497,3 +497,11 @@ def test_a_closed_engine_lets_go_of_who_waits_for_it(opened):
         assert time.monotonic() - begun < 3
         with pytest.raises(EngineFault, match="has been closed"):
             list(engine.generate(numbered(3), GREEDY))
+
+
+def test_a_presence_penalty_is_refused_where_it_would_be_left_out(opened):
+    with MisbehavingServer(lambda asked: says("4")) as server:
+        engine = opened(server, "server=transformers")
+        with pytest.raises(UserMistake, match=r"transformers serve takes no presence_penalty \(1\.5 is asked for\)"):
+            list(engine.generate(requests("2+2="), Sampling(1.0, 9, presence_penalty=1.5)))
+        assert server.asked == []

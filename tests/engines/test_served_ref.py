@@ -119,6 +119,11 @@ def test_each_server_is_sent_all_that_it_takes(server, beyond):
     assert Exchange("m", server=server).body(REQUEST, DRAWN) == standard | beyond
 
 
+@pytest.mark.parametrize("server", ["openai", "vllm", "llama.cpp"])
+def test_a_presence_penalty_is_sent(server):
+    assert Exchange("m", server=server).body(REQUEST, Sampling(0.7, 9, presence_penalty=2))["presence_penalty"] == 2.0
+
+
 def test_transformers_serve_is_told_to_sample_and_how():
     body = Exchange("m", "completions", "transformers").body(REQUEST, DRAWN)
     assert body["prompt"] == "2+2="

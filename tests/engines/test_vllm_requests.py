@@ -49,6 +49,7 @@ def test_every_field_of_the_sampling_is_written_out():
         "skip_special_tokens": False, "spaces_between_special_tokens": False,
     }  # fmt: skip
     assert fields.keys() <= SAMPLING_PARAMS
+    assert sampling_fields(REQUEST, Sampling(0.7, 32, presence_penalty=2), (1,))["presence_penalty"] == 2.0
 
 
 def test_every_request_has_a_seed_of_its_own_that_any_engine_takes():

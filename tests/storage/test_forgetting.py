@@ -19,7 +19,7 @@ from storage.home import Home
 from storage.ledger import Ledger
 from storage.lineage import Lineage
 from storage.manifest import Accounting
-from storage.records import Attempt, Example, ExampleEvidence, Problem
+from storage.records import Attempt, Derivation, Example, ExampleEvidence, Problem
 from storage.redo import redo
 from storage.tombstones import Tombstones
 from storage.traces import remaining
@@ -262,3 +262,43 @@ def test_a_later_step_may_not_bring_it_back(story: Story):
     story.ledger.commit_steps([dataclasses.replace(old, iteration=9)])
     assert not any(SECRET in row for row in contents(story.ledger)["attempt"])
     assert [fault for fault in story.ledger.verify() if "was forgotten and is there again" in fault]
+
+
+def test_a_task_that_a_prompt_showed_goes_from_the_prompt_and_from_what_posed_it(story: Story):
+    """As Self-Instruct writes: a proposal shows a seed, poses a task, and a later proposal shows that."""
+    model = story.ids["model 2"]
+    seed = Problem.of("seeds", "train", "Name  three fruits:", "fig")
+    first, second = (Problem.of("seeds", "proposal", f"proposal {n}", None) for n in (1, 2))
+    (prompt, row), (later, again) = (
+        attempt(first, "9. Sing of rain.", model),
+        attempt(second, "9. Count to ten.", model),
+    )
+    prompt = dataclasses.replace(prompt, text="1. Name three fruits\n9.")
+    later = dataclasses.replace(later, text="1. Sing of rain.\n9.")
+    posed = Problem.of("self_instruct", "train", "Sing of rain.", None, source_attempt_id=row.attempt_id)
+    story.step(
+        4,
+        "propose",
+        Accounting(2, 2),
+        problems=(seed, first, second, posed),
+        prompts=(prompt, later),
+        attempts=(row, again),
+    )
+    story.step(
+        4, "derive", Accounting(2, 2),
+        derivations=(Derivation(row.attempt_id, seed.problem_id, "seed"), Derivation(again.attempt_id, row.attempt_id, "shown")),
+    )  # fmt: skip
+    story.commit()
+    forget(story.ledger, found_in(story.ledger, "problem", seed.problem_id), "asked for", [])
+    assert stored(story, "prompt", prompt.prompt_id) == 0
+    assert stored(story, "attempt", row.attempt_id) == stored(story, "problem", posed.problem_id) == 1
+    forget(story.ledger, found_in(story.ledger, "problem", posed.problem_id), "asked for", [])
+    assert stored(story, "attempt", row.attempt_id) == stored(story, "prompt", later.prompt_id) == 0
+    assert stored(story, "attempt", again.attempt_id) == 1
+    assert "Sing of rain" not in str(contents(story.ledger))
+
+
+def stored(story: Story, table: str, identity: str) -> int:
+    with story.ledger.writer() as connection:
+        query = f"select count(*) from {table} where {table}_id = ?"
+        return connection.execute(query, [identity]).fetchall()[0][0]

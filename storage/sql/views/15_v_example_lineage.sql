@@ -1,7 +1,8 @@
 -- Where an example came from, one row a link: from the example through its evidence to problem, attempt, verdict, prompt
--- and the checkpoint that wrote it (depth 0 to 2), and on from checkpoint to training, mix and earlier checkpoints, down to
--- the base. `mix_id` is the training set that the evidence was found for; `examples` is how many examples of the mix a
--- link stands for. The examples themselves of an earlier mix: v_checkpoint_training_set.
+-- and the checkpoint that wrote it, to the attempts that it was made from (or the seeds, of Self-Instruct) and what those were
+-- made from (depth 0 to 2), and on from checkpoint to training, mix and earlier checkpoints, down to the base. `mix_id` is the
+-- training set that the evidence was found for; `examples` is how many examples of the mix a link stands for. The examples
+-- themselves of an earlier mix: v_checkpoint_training_set.
 create or replace view v_example_lineage as
 with link as (
     select checkpoint_id, 'checkpoint' as kind, 'training' as to_kind, checkpoint_id as id, training_id as to_id,
@@ -28,8 +29,11 @@ union
 select s.example_id, s.mix_id, 1, 'attempt', s.attempt_id, 'judged by', 'verdict', s.verdict_id, null
 from v_mix_source s where s.verdict_id is not null
 union
-select s.example_id, s.mix_id, 1, 'attempt', s.attempt_id, d.role, 'attempt', d.parent_id, null
+select s.example_id, s.mix_id, 1, 'attempt', s.attempt_id, d.role, if(d.role = 'seed', 'problem', 'attempt'), d.parent_id, null
 from v_mix_source s join derivation d on d.child_id = s.attempt_id
+union
+select s.example_id, s.mix_id, 2, 'attempt', d.parent_id, e.role, if(e.role = 'seed', 'problem', 'attempt'), e.parent_id, null
+from v_mix_source s join derivation d on d.child_id = s.attempt_id join derivation e on e.child_id = d.parent_id
 union
 select s.example_id, s.mix_id, 1, 'attempt', s.attempt_id, 'written by', 'checkpoint', s.checkpoint_id, null
 from v_mix_source s where s.checkpoint_id is not null
