@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 from flows.progress import IterationDone, Listener, LogListener, RunDone, StepDone
-from storage.errors import StarloopError
 from storage.home import Home
 
 listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -115,7 +114,7 @@ class PrefectListener(LogListener):
             return None
         try:
             return write_report(self._home, run.run_id, None)
-        except StarloopError as error:
+        except Exception as error:  # noqa: BLE001 - a page that is not written; the run and its ledger do not depend on it
             self._logger.warning("no report was written: %s", error)
             return None
 
