@@ -55,7 +55,14 @@ def open_explorer(home: Home, token: str, port: int) -> Gate:
         else:
             said = str(error)
         known = isinstance(error, UserMistake) or not isinstance(error, StarloopError | duckdb.Error)
-        return session.page(request, "error.html.jinja", "", "Not found" if known else "Cannot be read", 404 if known else 500, said=said)
+        return session.page(
+            request,
+            "error.html.jinja",
+            "",
+            "Not found" if known else "Cannot be read",
+            404 if known else 500,
+            said=said,
+        )
 
     def fresh(request: Request) -> Response:
         del request

@@ -55,7 +55,9 @@ def find_attempts(
         return _hits(lineage, catalogue, wanted, plain, pieces, count)
 
     found = look_through(batches, look, after, budget_s=budget_s)
-    return AttemptPage(read_lines(lineage, catalogue, found.rows, wanted.text if wanted.within != "question" else ""), found)
+    return AttemptPage(
+        read_lines(lineage, catalogue, found.rows, wanted.text if wanted.within != "question" else ""), found
+    )
 
 
 def batches_of(catalogue: Catalogue, wanted: Filter) -> list[Batch]:
@@ -132,11 +134,15 @@ def _hits(
     lineage: Lineage, catalogue: Catalogue, wanted: Filter, plain: Condition, pieces: Sequence[Batch], count: int
 ) -> list[Hit]:
     """The first rows that fit in the pieces. Each piece's attempts are judged by the verdicts of its own iteration."""
-    which = " ".join(f"when a.rowid between {one.rows.low} and {one.rows.high} then {n}" for n, one in enumerate(pieces))
+    which = " ".join(
+        f"when a.rowid between {one.rows.low} and {one.rows.high} then {n}" for n, one in enumerate(pieces)
+    )
     rows = f"(select a.rowid as place, case {which} end as piece, a.* from attempt a where {within('a.rowid', [p.rows for p in pieces])})"
     fit = f"select place, piece, attempt_id from {rows} a where {plain.sql}"
     if not wanted.verdict and wanted.reason is None:
-        found = lineage.rows(f"select piece, place from ({fit}) order by piece, place desc limit {count}", list(plain.given))
+        found = lineage.rows(
+            f"select piece, place from ({fit}) order by piece, place desc limit {count}", list(plain.given)
+        )
         return [Hit(*row) for row in found]
     outcome = [OUTCOMES[wanted.verdict]] if wanted.verdict else []
     reason = [wanted.reason] if wanted.reason is not None else []
@@ -176,6 +182,7 @@ def _chosen_problems(lineage: Lineage, wanted: Filter) -> list[Condition]:
         return []
     which = all_of(about)
     lineage.rows(
-        f"create or replace temp table chosen as select distinct problem_id from problem where {which.sql}", list(which.given)
+        f"create or replace temp table chosen as select distinct problem_id from problem where {which.sql}",
+        list(which.given),
     )
     return [Condition("a.problem_id in (select problem_id from chosen)")]

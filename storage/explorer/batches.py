@@ -152,7 +152,11 @@ def _joined(batches: Sequence[Batch]) -> list[Batch]:
     joined: list[Batch] = []
     for batch in batches:
         before = joined[-1] if joined else None
-        same = before is not None and (before.run_id, before.iteration, before.step) == (batch.run_id, batch.iteration, batch.step)
+        same = before is not None and (before.run_id, before.iteration, before.step) == (
+            batch.run_id,
+            batch.iteration,
+            batch.step,
+        )
         if before is not None and same and before.rows.high + 1 == batch.rows.low:
             joined[-1] = replace(before, rows=Range(before.rows.low, batch.rows.high))
         else:

@@ -98,7 +98,9 @@ def _tallies(steps: list[Step]) -> list[Tally]:
 
 
 def _flips(lineage: Lineage, catalogue: Catalogue, run_id: str) -> dict[int, Change]:
-    dev = {one.iteration: one.evaluation_id for one in catalogue.evaluations if one.run_id == run_id and one.split == "dev"}
+    dev = {
+        one.iteration: one.evaluation_id for one in catalogue.evaluations if one.run_id == run_id and one.split == "dev"
+    }
     return read_changes(lineage, [(n, dev[before], dev[n]) for before, n in pairwise(sorted(dev))])
 
 
@@ -132,16 +134,20 @@ def _signs(run: Run, rows: list[Row], steps: list[Step], tallies: list[Tally]) -
         drop = 100 * ((best.accuracy or 0) - (last.accuracy or 0))
         if best is last:
             signs.append(Sign("good", f"The last iteration, {last.iteration}, is the best so far on dev."))
-        elif last.high is not None and best.accuracy is not None and last.high < best.accuracy:
-            said = f"Iteration {last.iteration} is {drop:.1f} points below iteration {best.iteration}, which is more than its interval."
+        elif last.high is not None and best.low is not None and last.high < best.low:
+            said = f"Iteration {last.iteration} is {drop:.1f} points below iteration {best.iteration}, and their intervals do not meet."
             signs.append(Sign("bad", said, _compare(run, best, last)))
         else:
-            said = f"Iteration {best.iteration} was the best; iteration {last.iteration} is {drop:.1f} points lower, within its interval."
+            said = f"Iteration {best.iteration} was the best; iteration {last.iteration} is {drop:.1f} points lower, and their intervals meet."
             signs.append(Sign("warn" if drop > 0 else "good", said, _compare(run, best, last)))
     made, undecided = sum(one.made for one in tallies), sum(one.undecided for one in tallies)
     if made:
         share = undecided / made
-        said = f"{undecided:,} of {made:,} attempts are undecided ({100 * share:.1f} %)." if undecided else "No attempt is undecided."
+        said = (
+            f"{undecided:,} of {made:,} attempts are undecided ({100 * share:.1f} %)."
+            if undecided
+            else "No attempt is undecided."
+        )
         href = f"/attempts?run={run.run_id}&verdict=undecided" if undecided else ""
         signs.append(Sign("bad" if share > WARN_UNDECIDED else "warn" if undecided else "good", said, href))
     failed = sum(one.failed for one in tallies)

@@ -117,7 +117,9 @@ def read_catalogue(lineage: Lineage) -> Catalogue:
         started=started,
         evaluations=_evaluations(lineage),
         steps=sorted({one.step for one in attempts.placed}),
-        strata=[row[0] for row in lineage.rows("select distinct stratum from problem where stratum <> '' limit 500", [])],
+        strata=[
+            row[0] for row in lineage.rows("select distinct stratum from problem where stratum <> '' limit 500", [])
+        ],
         counts={table: lineage.rows(f"select count(*) from {table}", [])[0][0] for table in COUNTED},
     )
 

@@ -71,16 +71,22 @@ _OUTCOME = (
 )
 
 
-def choose(catalogue: Catalogue, run_id: str, split: str, before: int | None, after: int | None) -> tuple[Evaluated, Evaluated]:
+def choose(
+    catalogue: Catalogue, run_id: str, split: str, before: int | None, after: int | None
+) -> tuple[Evaluated, Evaluated]:
     """The two evaluations of a run; the first and the last if not told. Raises UserMistake where there are not two."""
     there = [one for one in catalogue.evaluations if one.run_id == run_id and one.split == split]
     if len(there) < 2:
-        raise UserMistake(f"{catalogue.run_name(run_id)} has {len(there)} evaluations on {split}; two are needed to compare")
+        raise UserMistake(
+            f"{catalogue.run_name(run_id)} has {len(there)} evaluations on {split}; two are needed to compare"
+        )
     by = {one.iteration: one for one in there}
     first, last = there[0].iteration if before is None else before, there[-1].iteration if after is None else after
     for number in (first, last):
         if number not in by:
-            raise UserMistake(f"iteration {number} was not evaluated on {split}; there are: {', '.join(map(str, sorted(by)))}")
+            raise UserMistake(
+                f"iteration {number} was not evaluated on {split}; there are: {', '.join(map(str, sorted(by)))}"
+            )
     return by[first], by[last]
 
 
@@ -104,4 +110,6 @@ def compare(lineage: Lineage, before: Evaluated, after: Evaluated, change: str, 
     )
     gained, lost = counts.get("gained", 0), counts.get("lost", 0)
     decided = sum(count for name, count in counts.items() if name != "undecided")
-    return Comparison(before, after, counts, mcnemar(gained, lost) if decided else None, [Item(*row) for row in rows], start)
+    return Comparison(
+        before, after, counts, mcnemar(gained, lost) if decided else None, [Item(*row) for row in rows], start
+    )

@@ -118,7 +118,9 @@ def read_attempts(lineage: Lineage, ids: Sequence[str]) -> dict[str, Told]:
     for one in read_verdicts(lineage, list(attempts)):
         verdicts.setdefault(one.attempt_id, []).append(one)
     return {
-        identity: Told(one, length, row, prompts.get(one.prompt_id), problems.get(one.problem_id), verdicts.get(identity, []))
+        identity: Told(
+            one, length, row, prompts.get(one.prompt_id), problems.get(one.problem_id), verdicts.get(identity, [])
+        )
         for identity, (one, length, row) in attempts.items()
     }
 
@@ -207,7 +209,9 @@ def read_prompt(lineage: Lineage, prompt_id: str) -> Prompt:
 
 def composition(lineage: Lineage, mix_id: str) -> list[tuple[str, int]]:
     """How many rows of each origin a training set has. Raises UserMistake if there is no such set."""
-    rows = lineage.rows("select role, count(*) from mix_member where mix_id = ?::uuid group by role order by 2 desc, 1", [mix_id])
+    rows = lineage.rows(
+        "select role, count(*) from mix_member where mix_id = ?::uuid group by role order by 2 desc, 1", [mix_id]
+    )
     if not rows and not lineage.rows("select 1 from mix where mix_id = ?::uuid", [mix_id]):
         raise nothing(lineage, "mix", mix_id)
     return [(role, count) for role, count in rows]
@@ -229,9 +233,12 @@ SLICED = {"attempt": ("text", "error"), "example": ("prompt", "completion"), "pr
 def read_slice(lineage: Lineage, kind: str, identity: str, field: str, start: int, count: int) -> Slice:
     """So many characters of a text. Raises UserMistake if there is no such thing or text."""
     if field not in SLICED.get(kind, ()):
-        raise UserMistake(f"no text {field[:40]!r} of {kind[:40]!r}; there are: {', '.join(f'{k} {f}' for k, fs in SLICED.items() for f in fs)}")
+        raise UserMistake(
+            f"no text {field[:40]!r} of {kind[:40]!r}; there are: {', '.join(f'{k} {f}' for k, fs in SLICED.items() for f in fs)}"
+        )
     rows = lineage.rows(
-        f"select substr({field}, ?, ?), length({field}) from {kind} where {kind}_id = ?::uuid", [start + 1, count, identity]
+        f"select substr({field}, ?, ?), length({field}) from {kind} where {kind}_id = ?::uuid",
+        [start + 1, count, identity],
     )
     if not rows or rows[0][0] is None:
         raise nothing(lineage, kind, identity)
@@ -251,4 +258,6 @@ def _by_id(lineage: Lineage, record: Any, table: str, ids: Sequence[str]) -> dic
     if not ids:
         return {}
     where = f"{table}_id in (select unnest(?::uuid[]))"
-    return {getattr(one, f"{table}_id"): one for one in lineage.read(record, table, where, [list(set(ids))], f"{table}_id")}
+    return {
+        getattr(one, f"{table}_id"): one for one in lineage.read(record, table, where, [list(set(ids))], f"{table}_id")
+    }

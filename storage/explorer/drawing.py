@@ -7,8 +7,11 @@ from markupsafe import Markup
 
 from storage.explorer.graph import Edge, Node, Web
 from storage.report.svg import element
+from storage.report.text import plain
 
-WIDE, HIGH, GAP_X, GAP_Y, EDGE = 190, 50, 96, 16, 10
+WIDE, HIGH, GAP_X, GAP_Y, EDGE = 178, 48, 106, 16, 10
+ROOM = 12.5
+"""Between two lines that meet a node, so that each has room for its words."""
 
 
 def drawn(web: Web) -> Markup:
@@ -22,7 +25,8 @@ def drawn(web: Web) -> Markup:
         for place, key in enumerate(column):
             spots[key] = (EDGE + n * (WIDE + GAP_X), top + place * (HIGH + GAP_Y))
     width = 2 * EDGE + len(columns) * (WIDE + GAP_X) - GAP_X
-    lines = [_line(edge, spots) for edge in web.edges]
+    ends = _ends(web, spots)
+    lines = [_line(edge, spots, ends[edge]) for edge in web.edges]
     nodes = [_node(web.nodes[key], spots[key], key == web.focus) for column in columns for key in column]
     arrow = element("marker", element("path", d="M0 0L7 3.5L0 7Z"), id="arrow", viewBox="0 0 7 7", refX=6, refY=3.5,
                     markerWidth=7, markerHeight=7, orient="auto")  # fmt: skip
@@ -98,15 +102,44 @@ def _ranks(web: Web) -> dict[str, int]:
     return ranks
 
 
-def _line(edge: Edge, spots: dict[str, tuple[float, float]]) -> Markup:
-    x1, y1 = spots[edge.start][0] + WIDE, spots[edge.start][1] + HIGH / 2
-    x2, y2 = spots[edge.end][0] - 2, spots[edge.end][1] + HIGH / 2
-    bend = max((x2 - x1) / 2, 30)
-    curve = element("path", d=f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}",
+def _ends(web: Web, spots: dict[str, tuple[float, float]]) -> dict[Edge, tuple[float, float, bool]]:
+    """The height at which each edge leaves and meets its nodes, and whether there is room for its words. Those that meet
+    the same node are spread over its side, in the order in which they come."""
+    leaves: dict[Edge, float] = {}
+    meets: dict[Edge, tuple[float, bool]] = {}
+    for key in web.nodes:
+        out = sorted((one for one in web.edges if one.start == key), key=lambda one: spots[one.end][1])
+        into = sorted((one for one in web.edges if one.end == key), key=lambda one: spots[one.start][1])
+        middle = spots[key][1] + HIGH / 2
+        for n, one in enumerate(out):
+            leaves[one] = middle + _spread(n, len(out))
+        for n, one in enumerate(into):
+            meets[one] = middle + _spread(n, len(into)), len(into) * ROOM <= HIGH + ROOM
+    return {one: (leaves[one], *meets[one]) for one in web.edges}
+
+
+def _spread(place: int, count: int) -> float:
+    step = min(ROOM, (HIGH - 10) / max(count - 1, 1))
+    return (place - (count - 1) / 2) * step
+
+
+def _line(edge: Edge, spots: dict[str, tuple[float, float]], end: tuple[float, float, bool]) -> Markup:
+    y1, y2, room = end
+    x1, x2 = spots[edge.start][0] + WIDE, spots[edge.end][0] - 2
+    bend = max((x2 - x1) * 0.45, 30)
+    curve = element("path", element("title", edge.said), d=f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}",
                     class_="edge", marker_end="url(#arrow)")  # fmt: skip
-    if not edge.said:
+    if not edge.said or not room:
         return curve
-    return Markup("").join([curve, element("text", edge.said, x=f"{x2 - 12:.0f}", y=f"{y2 - 5:.0f}", text_anchor="end", class_="said")])
+    words = element(
+        "text", _words(edge.said), x=f"{x2 - 10:.0f}", y=f"{y2 - 3.5:.1f}", text_anchor="end", class_="said"
+    )
+    return Markup("").join([curve, words])
+
+
+def _words(said: str) -> str:
+    first, _, rest = said.partition(", ")
+    return plain(f"{first} …" if rest else first, 18)
 
 
 def _node(node: Node, spot: tuple[float, float], focus: bool) -> Markup:
@@ -115,8 +148,8 @@ def _node(node: Node, spot: tuple[float, float], focus: bool) -> Markup:
     box = element("rect", x=x, y=y, width=WIDE, height=HIGH, rx=5, class_="box")
     bar = element("rect", x=x, y=y, width=4, height=HIGH, rx=2, class_="bar")
     first = element("text", element("tspan", kind, class_="kind"), element("tspan", f" {node.title}" if kind else node.title, class_="title"),
-                    x=x + 13, y=y + (21 if node.note else 30))  # fmt: skip
-    second = element("text", node.note, x=x + 13, y=y + 38, class_="note") if node.note else Markup("")
+                    x=x + 13, y=y + (20 if node.note else 29))  # fmt: skip
+    second = element("text", node.note, x=x + 13, y=y + 37, class_="note") if node.note else Markup("")
     inner = [element("title", f"{node.kind} {node.title} {node.note}".strip()), box, bar, first, second]
     classes = f"node k-{node.kind}{f' t-{node.tone}' if node.tone else ''}{' focus' if focus else ''}"
     if node.href and not focus:

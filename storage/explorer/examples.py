@@ -101,7 +101,9 @@ def _conditions(wanted: Filter) -> list[Condition]:
     if wanted.text:
         where = {"question": ["x.prompt"], "answer": ["x.completion"]}.get(wanted.within, ["x.prompt", "x.completion"])
         parts = [said(column, wanted.text) for column in where]
-        conditions.append(Condition(f"({' or '.join(one.sql for one in parts)})", tuple(v for one in parts for v in one.given)))
+        conditions.append(
+            Condition(f"({' or '.join(one.sql for one in parts)})", tuple(v for one in parts for v in one.given))
+        )
     return conditions
 
 

@@ -88,4 +88,6 @@ def begins(column: str, digits: str) -> Condition:
 
 def all_of(conditions: list[Condition]) -> Condition:
     """All of them."""
-    return Condition(" and ".join(one.sql for one in conditions) or "true", tuple(v for one in conditions for v in one.given))
+    return Condition(
+        " and ".join(one.sql for one in conditions) or "true", tuple(v for one in conditions for v in one.given)
+    )

@@ -25,7 +25,10 @@ class Flip:
 
 def read_flips(lineage: Lineage, after: str = "") -> list[Flip]:
     """A page of flips and one more, by attempt; none without a look at any verdict where each verifier has one version."""
-    versions = lineage.rows("select verifier from (select distinct verifier, verifier_digest from verdict) group by 1 having count(*) > 1", [])
+    versions = lineage.rows(
+        "select verifier from (select distinct verifier, verifier_digest from verdict) group by 1 having count(*) > 1",
+        [],
+    )
     if not versions:
         return []
     outcome = "case when {0} then 'passed' when {0} is null then 'undecided' else 'rejected' end"

@@ -66,9 +66,14 @@ class Web:
         return key
 
     def link(self, start: str, end: str, said: str) -> None:
-        edge = Edge(start, end, said)
-        if start != end and edge not in self.edges:
-            self.edges.append(edge)
+        """Two things that are linked in several ways have one edge that says all of them."""
+        if start == end:
+            return
+        there = next((n for n, one in enumerate(self.edges) if (one.start, one.end) == (start, end)), None)
+        if there is None:
+            self.edges.append(Edge(start, end, said))
+        elif said and said not in self.edges[there].said.split(", "):
+            self.edges[there] = Edge(start, end, ", ".join(filter(None, [self.edges[there].said, said])))
 
 
 def short(kind: str, identity: str) -> str:
@@ -150,10 +155,24 @@ def problem_web(problem: Problem, attempts: Iterable[tuple[str, int, int]], evid
     groups = list(attempts)
     for checkpoint_id, made, passed in groups[:MOST]:
         href = f"/attempts?problem={problem.problem_id}&checkpoint={checkpoint_id}"
-        node = web.more(key, f"{made:,} attempt{'s' * (made != 1)}", f"{passed:,} passed, by {short('checkpoint', checkpoint_id)}", href)
+        node = web.more(
+            key,
+            f"{made:,} attempt{'s' * (made != 1)}",
+            f"{passed:,} passed, by {short('checkpoint', checkpoint_id)}",
+            href,
+        )
         web.link(key, node, "asked of")
     if len(groups) > MOST:
-        web.link(key, web.more(key, f"{sum(n for _, n, _ in groups[MOST:]):,} more attempts", "", f"/attempts?problem={problem.problem_id}"), "")
+        web.link(
+            key,
+            web.more(
+                key,
+                f"{sum(n for _, n, _ in groups[MOST:]):,} more attempts",
+                "",
+                f"/attempts?problem={problem.problem_id}",
+            ),
+            "",
+        )
     for example_id in list(dict.fromkeys(one.example_id for one in evidence))[:MOST]:
         web.link(key, web.add("example", example_id), "became")
     return web
@@ -225,7 +244,16 @@ def _above(web: Web, catalogue: Catalogue, checkpoint_id: str, generations: int)
     key = f"checkpoint:{checkpoint_id}"
     if generations == 0:
         if above := ancestors(catalogue, checkpoint_id) - {checkpoint_id}:
-            web.link(web.more(key, f"{len(above):,} checkpoint{'s' * (len(above) > 1)}", "before, down to the base", f"/checkpoint/{checkpoint_id}"), key, "")
+            web.link(
+                web.more(
+                    key,
+                    f"{len(above):,} checkpoint{'s' * (len(above) > 1)}",
+                    "before, down to the base",
+                    f"/checkpoint/{checkpoint_id}",
+                ),
+                key,
+                "",
+            )
         return
     if made.mix_id:
         mix = web.add("mix", made.mix_id, note=catalogue.place(made.mix_id))
@@ -295,7 +323,9 @@ def descendants(catalogue: Catalogue, checkpoint_id: str) -> set[str]:
     """A checkpoint and all that was made from it."""
 
     def children(one: str) -> list[str]:
-        through = [trained for mix_id, _ in catalogue.supports.get(one, []) for trained in catalogue.trained.get(mix_id, [])]
+        through = [
+            trained for mix_id, _ in catalogue.supports.get(one, []) for trained in catalogue.trained.get(mix_id, [])
+        ]
         return through + catalogue.started.get(one, [])
 
     return _reached(checkpoint_id, children)

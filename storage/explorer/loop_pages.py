@@ -20,13 +20,18 @@ def runs(session: Session, request: Request) -> Response:
     catalogue = session.held.catalogue
     with session.held.lineage() as lineage:
         scores = lineage.rows(
-            "select run_id, list(held_out_accuracy order by iteration) from v_iteration where held_out_accuracy is not null group by 1", []
+            "select run_id, list(held_out_accuracy order by iteration) from v_iteration where held_out_accuracy is not null group by 1",
+            [],
         )
     grouped: dict[str | None, list[Run]] = {}
     for run in catalogue.runs.values():
         parent = run.parent_run_id if run.parent_run_id in catalogue.runs else None
         grouped.setdefault(parent, []).append(run)
-    listed = [(run, depth) for top in grouped.get(None, []) for run, depth in [(top, 0), *((arm, 1) for arm in grouped.get(top.run_id, []))]]
+    listed = [
+        (run, depth)
+        for top in grouped.get(None, [])
+        for run, depth in [(top, 0), *((arm, 1) for arm in grouped.get(top.run_id, []))]
+    ]
     return session.page(request, "runs.html.jinja", "/", "Runs", runs=listed, scores=dict(scores), catalogue=catalogue)
 
 
@@ -41,7 +46,17 @@ def board(session: Session, request: Request) -> Response:
         boards = [read_board(lineage, catalogue, one) for one in arms or [run]]
     shown = [one.arm for one in boards if one.arm.dev]
     curve = accuracy_curve(shown, 980, 330) if shown else None
-    return session.page(request, "board.html.jinja", "/", run.name, run=run, boards=boards, group=bool(arms), curve=curve, catalogue=catalogue)
+    return session.page(
+        request,
+        "board.html.jinja",
+        "/",
+        run.name,
+        run=run,
+        boards=boards,
+        group=bool(arms),
+        curve=curve,
+        catalogue=catalogue,
+    )
 
 
 def rejected(session: Session, request: Request) -> Response:
@@ -51,20 +66,28 @@ def rejected(session: Session, request: Request) -> Response:
     if run_id:
         with session.held.lineage() as lineage:
             found = read_outcomes(lineage, session.held.catalogue, run_id)
-    return session.page(request, "rejected.html.jinja", "/rejected", "Rejected", run_id=run_id, found=found, runs=_judged(session))
+    return session.page(
+        request, "rejected.html.jinja", "/rejected", "Rejected", run_id=run_id, found=found, runs=_judged(session)
+    )
 
 
 def comparison(session: Session, request: Request) -> Response:
     """Two iterations of a run on the same held-out problems."""
     catalogue, given = session.held.catalogue, request.query_params
-    change = given.get("change") or "lost"
+    change = given.get("change") or "gained"
     if change not in CHANGES:
         raise UserMistake(f"no change {change[:40]!r}; there are: {', '.join(CHANGES)}")
     pairs = {(one.run_id, one.split) for one in catalogue.evaluations}
     several = {key for key in pairs if sum((one.run_id, one.split) == key for one in catalogue.evaluations) > 1}
-    run_id = chosen_run(session, request) if given.get("run") else next((one for one in catalogue.runs if (one, "dev") in several), None)
+    run_id = (
+        chosen_run(session, request)
+        if given.get("run")
+        else next((one for one in catalogue.runs if (one, "dev") in several), None)
+    )
     run_id = run_id or next((run for run, _ in several), None)
-    split = given.get("split") or ("dev" if (run_id, "dev") in pairs else next((s for r, s in pairs if r == run_id), "dev"))
+    split = given.get("split") or (
+        "dev" if (run_id, "dev") in pairs else next((s for r, s in pairs if r == run_id), "dev")
+    )
     found = None
     if run_id:
         before, after = choose(catalogue, run_id, split, number(request, "from"), number(request, "to"))
@@ -81,7 +104,9 @@ def comparison(session: Session, request: Request) -> Response:
 def rationales(session: Session, request: Request) -> Response:
     """Rationalized attempts beside the failures that they repair."""
     catalogue, run_id = session.held.catalogue, chosen_run(session, request)
-    there = [(one.run_id, catalogue.run_name(one.run_id)) for one in catalogue.attempts.placed if "rationalize" in one.step]
+    there = [
+        (one.run_id, catalogue.run_name(one.run_id)) for one in catalogue.attempts.placed if "rationalize" in one.step
+    ]
     runs = [(one, catalogue.run_name(one)) for one in catalogue.runs if one in dict(there)]
     if not request.query_params.get("run") and runs:
         run_id = runs[0][0]

@@ -36,10 +36,16 @@ def find_rationales(
     """The next page, the newest first; `verdict`: passed, rejected, or empty for all."""
     batches = [one for one in catalogue.attempts.of(run_id, iteration) if "rationalize" in one.step][::-1]
     outcome = {"passed": "true", "rejected": "false"}.get(verdict)
-    judged = f" and exists (select 1 from verdict v where v.attempt_id = a.attempt_id and v.aspect = '' and v.passed = {outcome})" if outcome else ""
+    judged = (
+        f" and exists (select 1 from verdict v where v.attempt_id = a.attempt_id and v.aspect = '' and v.passed = {outcome})"
+        if outcome
+        else ""
+    )
 
     def look(pieces: Sequence[Batch], count: int) -> list[Hit]:
-        which = " ".join(f"when a.rowid between {one.rows.low} and {one.rows.high} then {n}" for n, one in enumerate(pieces))
+        which = " ".join(
+            f"when a.rowid between {one.rows.low} and {one.rows.high} then {n}" for n, one in enumerate(pieces)
+        )
         query = (
             f"select case {which} end as piece, a.rowid from attempt a where {within('a.rowid', [one.rows for one in pieces])} "
             f"and a.attempt_id in (select child_id from derivation){judged} order by 1, 2 desc limit {count}"
@@ -52,7 +58,8 @@ def find_rationales(
     made = {
         child: (parent, role)
         for child, parent, role in lineage.rows(
-            "select child_id, parent_id, role from derivation where child_id in (select unnest(?::uuid[])) order by all", [ids]
+            "select child_id, parent_id, role from derivation where child_id in (select unnest(?::uuid[])) order by all",
+            [ids],
         )
     }
     told = read_attempts(lineage, [*ids, *(parent for parent, _ in made.values())])

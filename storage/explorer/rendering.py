@@ -66,14 +66,25 @@ def found(text: str, needle: str) -> Markup:
 
 
 def hinted(text: str, without: str) -> Markup:
-    """A prompt with what it has more than another marked: between the beginning and the end that both have."""
+    """A prompt with what it has more than another marked: between the beginning and the end that both have.
+
+    Where both could be drawn in several ways, the one that begins a line, or the text.
+    """
     if not without or text == without:
         return whole(text)
-    most = min(len(text), len(without))
-    start = next((n for n in range(most) if text[n] != without[n]), most)
-    end = next((n for n in range(most - start) if text[-1 - n] != without[-1 - n]), most - start)
-    inside = text[start : len(text) - end]
-    return Markup("{}<mark>{}</mark>{}").format(whole(text[:start]), whole(inside), whole(text[len(text) - end :]))
+    ahead = _shared(text, without)
+    behind = min(_shared(text[::-1], without[::-1]), len(without))
+    start = len(without) - behind  # the end as long as it can be, and so the beginning as short
+    if start > ahead or (start and text[start - 1] != "\n"):
+        start = ahead
+    end = len(text) - min(behind, len(without) - start)
+    return Markup("{}<mark>{}</mark>{}").format(whole(text[:start]), whole(text[start:end]), whole(text[end:]))
+
+
+def _shared(one: str, other: str) -> int:
+    return next(
+        (n for n, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other))
+    )
 
 
 def when(moment: datetime | None) -> str:

@@ -29,7 +29,9 @@ class Session:
             if self.held.newer():
                 self.held = Held(self.home)
 
-    def page(self, request: Request, template: str, section: str, title: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def page(
+        self, request: Request, template: str, section: str, title: str, status: int = 200, **values: Any
+    ) -> HTMLResponse:
         """A page of this explorer."""
         held = self.held
         html = environment().get_template(template).render(

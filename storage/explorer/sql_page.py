@@ -108,6 +108,8 @@ def _numeric(answer: Answer | None) -> list[bool]:
         return []
     return [
         any(isinstance(row[n], int | float) for row in answer.rows)
-        and all(row[n] is None or (isinstance(row[n], int | float) and not isinstance(row[n], bool)) for row in answer.rows)
+        and all(
+            row[n] is None or (isinstance(row[n], int | float) and not isinstance(row[n], bool)) for row in answer.rows
+        )
         for n in range(len(answer.columns))
     ]

@@ -40,7 +40,9 @@ def attempt(session: Session, request: Request) -> Response:
     with session.held.lineage() as lineage:
         details = attempt_details(lineage, catalogue, identity)
         members = read_members(lineage, [one.example_id for one in details.evidence]) if details.evidence else {}
-    web = attempt_web(catalogue, details.told, details.parents, details.children, details.roles, details.evidence, members)
+    web = attempt_web(
+        catalogue, details.told, details.parents, details.children, details.roles, details.evidence, members
+    )
     return _shown(session, request, "attempt", identity, web, "/attempts", details=details, members=members)
 
 
@@ -75,8 +77,13 @@ def prompt(session: Session, request: Request) -> Response:
     identity = _id(request)
     with session.held.lineage() as lineage:
         found = read_prompt(lineage, identity)
-        ids = [row[0] for row in lineage.rows("select attempt_id from attempt where prompt_id = ?::uuid limit 200", [identity])]
-    return _shown(session, request, "prompt", identity, prompt_web(found, ids, len(ids)), "", prompt=found, attempts=ids)
+        ids = [
+            row[0]
+            for row in lineage.rows("select attempt_id from attempt where prompt_id = ?::uuid limit 200", [identity])
+        ]
+    return _shown(
+        session, request, "prompt", identity, prompt_web(found, ids, len(ids)), "", prompt=found, attempts=ids
+    )
 
 
 def checkpoint(session: Session, request: Request) -> Response:
@@ -121,7 +128,9 @@ def text(session: Session, request: Request) -> Response:
                         piece=piece, step=SLICE)  # fmt: skip
 
 
-def _shown(session: Session, request: Request, kind: str, identity: str, web: Web, section: str, **values: object) -> Response:
+def _shown(
+    session: Session, request: Request, kind: str, identity: str, web: Web, section: str, **values: object
+) -> Response:
     return session.page(
         request, f"{kind}.html.jinja", section, f"{kind} {short(kind, identity)}", kind=kind, identity=identity, web=web,
         graph=drawn(web), came_from=listed(web, upward=True), went_into=listed(web, upward=False), catalogue=session.held.catalogue, **values,
