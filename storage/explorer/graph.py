@@ -81,6 +81,12 @@ def short(kind: str, identity: str) -> str:
     return show(PREFIX[kind], identity)[:12] if kind in PREFIX else identity[:8]
 
 
+def brief(text: str) -> str:
+    """As much of a text as a node has room for."""
+    shown = plain(text, 26)
+    return shown if len(shown) <= 27 else f"{shown[:26]}…"
+
+
 def attempt_web(
     catalogue: Catalogue, told: Told, parents: Sequence[Told], children: Sequence[Told], roles: dict[str, str],
     evidence: Sequence[Piece], members: dict[str, list[Member]],
@@ -104,7 +110,7 @@ def attempt_web(
 def example_web(catalogue: Catalogue, details: ExampleDetails) -> Web:
     """Around an example: its evidence on one side, its training sets and their checkpoints on the other."""
     web = Web()
-    web.focus = key = web.add("example", details.example.example_id, note=plain(details.example.prompt, 26))
+    web.focus = key = web.add("example", details.example.example_id, note=brief(details.example.prompt))
     for piece in details.evidence[:MOST]:
         told = details.told.get(piece.attempt_id or "")
         if told:
@@ -149,7 +155,7 @@ def mix_web(catalogue: Catalogue, mix_id: str, rows: Sequence[tuple[str, int]]) 
 def problem_web(problem: Problem, attempts: Iterable[tuple[str, int, int]], evidence: Sequence[Piece]) -> Web:
     """Around a problem: the attempts at it by the checkpoint that made them, and the examples it became."""
     web = Web()
-    web.focus = key = web.add("problem", problem.problem_id, note=plain(problem.question, 26))
+    web.focus = key = web.add("problem", problem.problem_id, note=brief(problem.question))
     if problem.source_attempt_id:
         web.link(web.add("attempt", problem.source_attempt_id), key, "posed")
     groups = list(attempts)
@@ -193,12 +199,12 @@ def _add_attempt(web: Web, told: Told) -> str:
     identity = told.attempt.attempt_id
     outcomes = {one.outcome for one in told.verdicts}
     tone = next((one for one in ("rejected", "undecided", "passed") if one in outcomes), "")
-    return web.add("attempt", identity, note=plain(told.attempt.text, 26), tone=tone)
+    return web.add("attempt", identity, note=brief(told.attempt.text), tone=tone)
 
 
 def _origin_of_attempt(web: Web, catalogue: Catalogue, told: Told) -> None:
     key = f"attempt:{told.attempt.attempt_id}"
-    question = plain(told.problem.question, 26) if told.problem else "forgotten"
+    question = brief(told.problem.question) if told.problem else "forgotten"
     hinted = told.prompt is not None and told.prompt.hinted
     problem = web.add("problem", told.attempt.problem_id, note=question)
     prompt = web.add("prompt", told.attempt.prompt_id, note="with the hint" if hinted else told.prompt.template if told.prompt else "",
@@ -213,7 +219,7 @@ def _verdicts(web: Web, key: str, verdicts: Sequence[Judged]) -> None:
     for one in verdicts[:MOST]:
         note = one.outcome if not one.aspect else f"{one.aspect}: {one.outcome}"
         node = f"verdict:{one.verdict_id}"
-        web.nodes.setdefault(node, Node(node, "verdict", plain(one.version, 24), note, "#verdicts", one.outcome))
+        web.nodes.setdefault(node, Node(node, "verdict", brief(one.version), note, "#verdicts", one.outcome))
         web.link(key, node, "judged")
 
 
@@ -232,7 +238,7 @@ def _uses(web: Web, catalogue: Catalogue, example: str, members: Sequence[Member
 
 def _add_checkpoint(web: Web, catalogue: Catalogue, checkpoint_id: str) -> str:
     made = catalogue.checkpoints.get(checkpoint_id)
-    note = catalogue.place(checkpoint_id) or (plain(made.source, 26) if made and made.source else "")
+    note = catalogue.place(checkpoint_id) or (brief(made.source) if made and made.source else "")
     return web.add("checkpoint", checkpoint_id, note=note)
 
 

@@ -15,7 +15,7 @@ SCRIPT = (
     "{{{{ 7 * 7 }}}}<a href=\"javascript:document.title='owned'\">owned</a>"
 )
 MARKS = "\x1b[31mred\x1b[0m \x07 \u202egnp.exe\u202c \u200b\u2066hidden\u2069 \r over \ufeff \x7f"
-LONG = "".join(f"line {n:06d} <b>&\n" for n in range(52_000))  # a million characters
+LONG = "".join(f"line {n:06d} <b>&\n" for n in range(60_000))  # a million characters
 OTHER = digest("another version of the verifier")
 
 
