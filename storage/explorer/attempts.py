@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from storage.explorer.batches import Batch, within
 from storage.explorer.catalogue import Catalogue
-from storage.explorer.filters import Condition, Filter, all_of, begins, said
+from storage.explorer.filters import Condition, Filter, all_of, begins, said, whose
 from storage.explorer.paging import BUDGET_S, Found, Hit, look_through
 from storage.lineage import Lineage
 
 SNIPPET = 220
+
+_AMONG = "{}_id in (select unnest(?::uuid[]))"
 
 OUTCOMES = {"passed": "outcome = 2", "rejected": "outcome = 0", "undecided": "outcome = 1", "none": "outcome is null"}
 """As `_judged` codes them: of several aspects the least decides, so a failed one before an undecided one."""
@@ -82,41 +84,68 @@ def read_lines(
     numbers = [row for row, _ in rows]
     column, needle = ("a.text", text) if text != text.lower() else ("lower(a.text)", text)
     query = (
-        f"with hit as materialized (select a.rowid as place, a.*, "
-        f"greatest(strpos({column}, ?) - 60, 1) as start from attempt a "
-        f"where a.rowid between {min(numbers)} and {max(numbers)} and a.rowid in (select unnest(?::bigint[]))) "
-        "select h.place, h.attempt_id, left(b.question, 300), left(b.gold, 120), b.stratum, coalesce(t.hinted, false), "
-        f"substr(h.text, h.start, {SNIPPET}), h.start - 1, length(h.text), h.tokens from hit h "
-        "left join (select * from problem where problem_id in (select problem_id from hit)) b using (problem_id) "
-        "left join (select * from prompt where prompt_id in (select prompt_id from hit)) t using (prompt_id)"
+        f"select rowid, attempt_id, problem_id, prompt_id, tokens, length(text), start - 1, substr(text, start, {SNIPPET}) from "
+        f"(select a.rowid, a.*, greatest(strpos({column}, ?) - 60, 1) as start from attempt a where a.rowid in (select unnest(?::bigint[])))"
     )
     read = {row[0]: row[1:] for row in lineage.rows(query, [needle, numbers])}
-    outcomes: dict[str, tuple[str, str | None]] = {}
+    # One question each: together, DuckDB would look through all problems' texts for those of a page.
+    problems = {
+        row[0]: row[1:]
+        for row in lineage.rows(
+            f"select problem_id, left(question, 300), left(gold, 120), stratum from problem where {whose('problem', _AMONG.format('problem'))}",
+            [[row[1] for row in read.values()]],
+        )
+    }
+    hints = dict(
+        lineage.rows(
+            f"select prompt_id, hinted from prompt where {_AMONG.format('prompt')}", [[row[2] for row in read.values()]]
+        )
+    )
     placed: dict[tuple[str, int], list[str]] = {}
     for row, batch in rows:
         if row in read:
             placed.setdefault((batch.run_id, batch.iteration), []).append(read[row][0])
-    for (run, iteration), ids in placed.items():
-        outcomes |= outcomes_of(lineage, catalogue, run, iteration, ids)
+    outcomes = outcomes_of(lineage, catalogue, placed)
     lines = []
     for row, batch in rows:
         if row in read:
-            attempt_id, *shown = read[row]
-            verdict, reason = outcomes.get(attempt_id, ("none", None))
-            lines.append(AttemptLine(attempt_id, batch.run_id, batch.iteration, batch.step, *shown, verdict, reason))
+            attempt_id, problem_id, prompt_id, tokens, length, start, snippet = read[row]
+            lines.append(
+                AttemptLine(
+                    attempt_id, batch.run_id, batch.iteration, batch.step, *problems.get(problem_id, (None, None, None)),
+                    hints.get(prompt_id, False), snippet, start, length, tokens,
+                    *outcomes.get((batch.run_id, batch.iteration, attempt_id), ("none", None)),
+                )
+            )  # fmt: skip
     return lines
 
 
 def outcomes_of(
-    lineage: Lineage, catalogue: Catalogue, run: str, iteration: int, attempt_ids: list[str]
-) -> dict[str, tuple[str, str | None]]:
-    """What this iteration's verdict on each of the attempts was, with the reason; those without one are missing."""
+    lineage: Lineage, catalogue: Catalogue, placed: dict[tuple[str, int], list[str]]
+) -> dict[tuple[str, int, str], tuple[str, str | None]]:
+    """What each iteration's verdict on its attempts was, with the reason; those without one are missing."""
+    groups = list(placed)
+    if not groups:
+        return {}
     query = (
-        f"select attempt_id, min({CODE}), arg_min(reason, {CODE}) from verdict v "
-        f"where {judged_by(catalogue, run, iteration)} and attempt_id in (select unnest(?::uuid[])) group by attempt_id"
+        "with wanted as (select unnest(?::integer[]) as piece, unnest(?::uuid[]) as attempt_id) "
+        f"select v.piece, v.attempt_id, min(code), arg_min(reason, code) from ({_verdicts(catalogue, groups)}) v "
+        "join wanted using (piece, attempt_id) group by 1, 2"
     )
+    given = [(n, one) for n, group in enumerate(groups) for one in placed[group]]
     names = ("rejected", "undecided", "passed")
-    return {row[0]: (names[row[1]], row[2]) for row in lineage.rows(query, [attempt_ids])}
+    return {
+        (*groups[n], attempt_id): (names[code], reason)
+        for n, attempt_id, code, reason in lineage.rows(query, [[n for n, _ in given], [one for _, one in given]])
+    }
+
+
+def _verdicts(catalogue: Catalogue, groups: Sequence[tuple[str, int]]) -> str:
+    """The SQL for the verdicts that each of these iterations acted on."""
+    return " union all ".join(
+        f"select {n} as piece, v.attempt_id, {CODE} as code, v.reason from verdict v where {judged_by(catalogue, run, iteration)}"
+        for n, (run, iteration) in enumerate(groups)
+    )
 
 
 CODE = "case when not passed then 0 when passed is null then 1 else 2 end"
@@ -148,10 +177,7 @@ def _hits(
     reason = [wanted.reason] if wanted.reason is not None else []
     if reason:
         outcome.append("coalesce(reason, '') = ?")
-    verdicts = " union all ".join(
-        f"select {n} as piece, v.attempt_id, {CODE} as code, v.reason from verdict v where {judged_by(catalogue, one.run_id, one.iteration)}"
-        for n, one in enumerate(pieces)
-    )
+    verdicts = _verdicts(catalogue, [(one.run_id, one.iteration) for one in pieces])
     query = (
         f"with hit as materialized ({fit}), judged as (select v.piece, v.attempt_id, min(code) as outcome, "
         f"arg_min(reason, code) as reason from ({verdicts}) v where v.attempt_id in (select attempt_id from hit) "

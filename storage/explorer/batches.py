@@ -99,11 +99,24 @@ def _ranges(lineage: Lineage, table: str, sizes: dict[str, int]) -> dict[str, li
     """Each shard's rows. The first and the last say it all where as many rows lie between them as the shard has."""
     key = f"{table}_id"
     ends = lineage.rows(
-        f"select m.digest, min(a.rowid), max(a.rowid) from shard h join member m on m.digest = h.digest "
-        f"join {table} a on a.{key} = m.id where h.table_name = ? and (m.row = 0 or m.row = h.rows - 1) group by m.digest",
+        "select m.digest, m.id from shard h join member m on m.digest = h.digest "
+        "where h.table_name = ? and (m.row = 0 or m.row = h.rows - 1)",
         [table],
     )
-    found = {digest: [Range(low, high)] for digest, low, high in ends if high - low + 1 == sizes.get(digest)}
+    numbers = dict(
+        lineage.rows(
+            f"select {key}, rowid from {table} where {key} in (select unnest(?::uuid[]))", [[id_ for _, id_ in ends]]
+        )
+    )
+    sides: dict[str, list[int]] = {}
+    for digest, identity in ends:
+        if identity in numbers:
+            sides.setdefault(digest, []).append(numbers[identity])
+    found = {
+        digest: [Range(min(rows), max(rows))]
+        for digest, rows in sides.items()
+        if max(rows) - min(rows) + 1 == sizes.get(digest)
+    }
     scattered = [digest for digest in sizes if digest not in found]
     if scattered:
         rows = lineage.rows(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from storage.errors import UserMistake
 from storage.explorer.catalogue import Catalogue, Evaluated
 from storage.explorer.details import TEXT_SHOWN
+from storage.explorer.filters import whose
 from storage.explorer.paging import PAGE
 from storage.lineage import Lineage
 from storage.report.arms import Change
@@ -102,9 +103,9 @@ def compare(lineage: Lineage, before: Evaluated, after: Evaluated, change: str, 
     rows = lineage.rows(
         f"{pair}, here as materialized (select * from pair where change = ? order by problem_id limit {PAGE} offset ?), "
         f"said as (select attempt_id, left(text, {TEXT_SHOWN // 10}) as text from attempt "
-        "where attempt_id in (select a from here union select b from here)) "
+        f"where {whose('attempt', 'attempt_id in (select a from here union select b from here)')}) "
         "select h.problem_id, h.change, left(p.question, 1000), p.gold, p.stratum, h.a, sa.text, h.a_answer, h.b, sb.text, h.b_answer "
-        "from here h left join (select * from problem where problem_id in (select problem_id from here)) p using (problem_id) "
+        f"from here h left join (select * from problem where {whose('problem', 'problem_id in (select problem_id from here)')}) p using (problem_id) "
         "left join said sa on sa.attempt_id = h.a left join said sb on sb.attempt_id = h.b order by h.problem_id",
         [both, *both, change, start],
     )

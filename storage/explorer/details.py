@@ -12,6 +12,7 @@ from storage.errors import UserMistake
 from storage.explorer.attempts import CODE
 from storage.explorer.batches import Batch
 from storage.explorer.catalogue import Catalogue
+from storage.explorer.filters import whose
 from storage.lineage import Lineage
 from storage.records import Attempt, Example, Problem, Prompt
 
@@ -109,7 +110,7 @@ def read_attempts(lineage: Lineage, ids: Sequence[str]) -> dict[str, Told]:
     """Attempts by id, with prompt, problem and verdicts; an id that is none is missing."""
     rows = lineage.rows(
         f"select rowid, length(text), {_COLUMNS}, left(text, {TEXT_SHOWN}), finish_reason, prompt_tokens, tokens, logprob, error "
-        "from attempt where attempt_id in (select unnest(?::uuid[]))", [list(ids)],
+        f"from attempt where {whose('attempt', 'attempt_id in (select unnest(?::uuid[]))')}", [list(ids)],
     )  # fmt: skip
     attempts = {row[2]: (Attempt(*row[2:]), row[1], row[0]) for row in rows}
     problems = _by_id(lineage, Problem, "problem", [one.problem_id for one, _, _ in attempts.values()])
@@ -237,7 +238,7 @@ def read_slice(lineage: Lineage, kind: str, identity: str, field: str, start: in
             f"no text {field[:40]!r} of {kind[:40]!r}; there are: {', '.join(f'{k} {f}' for k, fs in SLICED.items() for f in fs)}"
         )
     rows = lineage.rows(
-        f"select substr({field}, ?, ?), length({field}) from {kind} where {kind}_id = ?::uuid",
+        f"select substr({field}, ?, ?), length({field}) from {kind} where {whose(kind, f'{kind}_id = ?::uuid')}",
         [start + 1, count, identity],
     )
     if not rows or rows[0][0] is None:
@@ -257,7 +258,7 @@ def nothing(lineage: Lineage, kind: str, identity: str) -> UserMistake:
 def _by_id(lineage: Lineage, record: Any, table: str, ids: Sequence[str]) -> dict[str, Any]:
     if not ids:
         return {}
-    where = f"{table}_id in (select unnest(?::uuid[]))"
+    where = whose(table, f"{table}_id in (select unnest(?::uuid[]))")
     return {
         getattr(one, f"{table}_id"): one for one in lineage.read(record, table, where, [list(set(ids))], f"{table}_id")
     }

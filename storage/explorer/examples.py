@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from storage.explorer.attempts import CODE, OUTCOMES
 from storage.explorer.batches import Batch, Range, within
 from storage.explorer.catalogue import Catalogue
-from storage.explorer.filters import Condition, Filter, all_of, begins, said
+from storage.explorer.filters import Condition, Filter, all_of, begins, said, whose
 from storage.explorer.paging import BUDGET_S, PAGE, Found, Hit, look_through
 from storage.lineage import Lineage
 
@@ -70,7 +70,7 @@ def read_places(lineage: Lineage, mix_id: str, start: int, count: int = PAGE) ->
         "with here as materialized (select position, example_id, role, weight from mix_member where mix_id = ?::uuid "
         f"and position >= ? order by position limit {count}) "
         f"select h.position, h.example_id, h.role, h.weight, left(x.prompt, {SNIPPET}), left(x.completion, {SNIPPET}) from here h "
-        "left join (select * from example where example_id in (select example_id from here)) x using (example_id) "
+        f"left join (select * from example where {whose('example', 'example_id in (select example_id from here)')}) x using (example_id) "
         "order by h.position"
     )
     return [Place(*row) for row in lineage.rows(query, [mix_id, start])]
@@ -83,8 +83,8 @@ def _lines(lineage: Lineage, rows: list[int], text: str) -> list[ExampleLine]:
     query = (
         "with hit as materialized (select x.rowid as place, x.example_id, left(x.prompt, 300) as prompt, "
         f"substr(x.completion, greatest(strpos({column}, ?) - 60, 1), {SNIPPET}) as completion, "
-        f"length(x.completion) as length from example x where {within('x.rowid', [Range(min(rows), max(rows))])} "
-        "and x.rowid in (select unnest(?::bigint[]))), "
+        "length(x.completion) as length from example x where "
+        "x.rowid in (select unnest(?::bigint[]))), "
         "piece as (select e.example_id, list(distinct e.origin order by e.origin) as origins, count(*) as evidence, "
         "any_value(b.stratum) as stratum from example_evidence e left join problem b using (problem_id) "
         "where e.example_id in (select example_id from hit) group by e.example_id), "

@@ -91,3 +91,11 @@ def all_of(conditions: list[Condition]) -> Condition:
     return Condition(
         " and ".join(one.sql for one in conditions) or "true", tuple(v for one in conditions for v in one.given)
     )
+
+
+def whose(table: str, condition: str) -> str:
+    """The SQL for the rows of a table that a condition on narrow columns chooses.
+
+    Said so, DuckDB finds the row numbers first and unpacks the long texts of these rows alone; said directly, of all.
+    """
+    return f"rowid in (select rowid from {table} where {condition})"
