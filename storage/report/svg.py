@@ -13,6 +13,9 @@ from markupsafe import Markup, escape
 
 from storage.report.text import plain
 
+WIDE = 700
+"""A chart drawn wider than this is also shown wider at the least; the page's style sheet says how wide."""
+
 NBSP = "\u00a0"
 
 
@@ -30,7 +33,7 @@ def chart(width: float, height: float, title: str, children: Iterable[Markup]) -
     return element(
         "svg", element("title", plain(title, 400)), *children,
         viewBox=f"0 0 {_short(width)} {_short(height)}", role="img", aria_label=plain(title, 400),
-        style=f"min-width:{0.64 * width:.0f}px",
+        class_="wide" if width > WIDE else "narrow",
     )  # fmt: skip
 
 

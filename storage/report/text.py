@@ -33,6 +33,11 @@ def visible(text: object, limit: int = LONGEST) -> Markup:
     return _shown(part.head) if not part.note else _shown(part.head) + _CUT.format(part.note) + _shown(part.tail)
 
 
+def whole(text: object) -> Markup:
+    """A text to be read, all of it."""
+    return _shown("" if text is None else str(text))
+
+
 def plain(text: object, limit: int = 60) -> str:
     """The same without marks, on one line: for labels and titles. Still to be escaped."""
     whole = "" if text is None else str(text)
