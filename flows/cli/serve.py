@@ -1,5 +1,6 @@
 """`starloop serve`: everything on this machine that runs from a browser need."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def serve(*, home: Path | None = None, prefect_port: int = 4200, mlflow_port: in
     console = Console(highlight=False)
     opened = Home.open(home)
     station = Station(opened, prefect_port=prefect_port, mlflow_port=mlflow_port)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     try:
         console.print("[dim]starting Prefect's server, MLflow and a worker; the first time this takes a minute[/dim]")
         ours = station.start_prefect()
@@ -43,5 +46,7 @@ def serve(*, home: Path | None = None, prefect_port: int = 4200, mlflow_port: in
         console.print("Pick a deployment, press Run, choose a preset. Ctrl-C here ends everything.")
         sys.stdout.flush()
         station.wait()
+    except KeyboardInterrupt:
+        console.print("[dim]ending the worker, MLflow and Prefect's server[/dim]")
     finally:
         station.stop()
