@@ -92,9 +92,7 @@ def drawn(lineage: Lineage, runs: list[Run]) -> str:
                 for name in ("refined_attempts", "refined_correct", "all_wrong", "recovered")
             )
             sampled = percent([one["train_accuracy"] for one in figures])
-            lines.append(
-                f"| {number} | {sampled} | {100 * right / asked:.1f} | {wrong} | {recovered} ({recovered / wrong:.1%}) |"
-            )
+            lines.append(f"| {number} | {sampled} | {100 * right / asked:.1f} | {wrong} | {share(recovered, wrong)} |")
     return "\n".join(lines)
 
 

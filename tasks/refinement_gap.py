@@ -104,9 +104,11 @@ def weigh_refinements(
     read = runtime.shards.read(critiques, Attempt) if critiques else []
     facts = weigh(
         rows,
-        *([one for part in parts for one in ballots(part, runtime)] for parts in (candidates, extra, refined)),
-        [_ballot(one, None, None) for one in read],
-        [one for part in greedy for one in ballots(part, runtime)],
+        candidates=_all(candidates, runtime),
+        extra=_all(extra, runtime),
+        refined=_all(refined, runtime),
+        critiques=[_ballot(one, None, None) for one in read],
+        greedy=_all(greedy, runtime),
     )
     undecided = int(facts["undecided"]) + int(facts["unrefined"])
     return Output({}, Accounting(len(rows), ok=len(rows) - undecided, undecided=undecided), facts)
@@ -186,6 +188,10 @@ def weigh(
             "extra_unused": asdict(Spent().add(_left(list(trials.values()), bought))),
         },
     }
+
+
+def _all(parts: Sequence[Written], runtime: Runtime) -> list[Ballot]:
+    return [one for part in parts for one in ballots(part, runtime)]
 
 
 def ballots(written: Written, runtime: Runtime) -> list[Ballot]:
