@@ -1,9 +1,10 @@
-"""Writes what was measured into docs/methods/gsr.md, from the ledger of one study:
+"""Writes what was measured into docs/methods/gsr.md, from the ledger of the preset, or of the study that goes on from it:
 
-    starloop run gsr --preset addition-gsr-study --home study
-    python -m benchmarks.gsr_tables --study study
+    starloop run gsr --preset addition-gsr --home gsr
+    starloop run gsr --preset addition-gsr-study --home gsr
+    python -m benchmarks.gsr_tables gsr
 
-Nothing between the page's markers is written by hand.
+Nothing between the page's markers is written by hand. Of a study that was stopped the arms that had finished are shown.
 """
 
 import argparse
@@ -26,20 +27,29 @@ WHOLE = "GSR"
 def main() -> None:
     """Replace the measured sections of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="the home of the finished study")
+    parser.add_argument("home", type=Path, help="the home of the finished runs")
     text = PAGE.read_text(encoding="utf-8")
-    with Lineage.open(Home.existing(parser.parse_args().study), fresh=True) as lineage:
-        kinds: dict[str, list[Run]] = defaultdict(list)
-        for run in arms_of(lineage):
-            kinds[run.name.rpartition(", seed")[0]].append(run)
+    with Lineage.open(Home.existing(parser.parse_args().home), fresh=True) as lineage:
+        kinds = runs_of(lineage)
         for name, section in (
             ("iterations", iterations(lineage, kinds[WHOLE])),
+            ("drawn", drawn(lineage, kinds[WHOLE])),
             ("tokens", tokens(lineage, kinds[WHOLE])),
             ("flips", flips(lineage, kinds[WHOLE])),
             ("arms", arms(lineage, kinds)),
         ):
             text = replaced(text, name, section)
     PAGE.write_text(text, encoding="utf-8")
+
+
+def runs_of(lineage: Lineage) -> dict[str, list[Run]]:
+    """The study's arms that finished, a run a seed; without a study, the newest run."""
+    if not any(run.config["arms"] for run in lineage.runs()):
+        return {WHOLE: [next(run for run in lineage.runs() if run.facts.get("final_test"))]}
+    kinds: dict[str, list[Run]] = defaultdict(list)
+    for run in arms_of(lineage):
+        kinds[run.name.rpartition(", seed")[0]].append(run)
+    return kinds
 
 
 def iterations(lineage: Lineage, runs: list[Run]) -> str:
@@ -58,6 +68,31 @@ def iterations(lineage: Lineage, runs: list[Run]) -> str:
     for number, figures in by_iteration(lineage, runs).items():
         cells = [percent([value(one) for one in figures]) for _, value in columns]
         lines.append(f"| {named(number)} | {' | '.join(cells)} |")
+    seeds = ", ".join(str(run.config["seed"]) for run in runs)
+    n = lineage.iterations(runs[0].run_id)[0].figures["refinement"]["n"]
+    lines += [
+        "",
+        f"Percent of the {n} sums of dev, the mean over seeds {seeds}."
+        if len(runs) > 1
+        else f"Percent of the {n} sums of dev; one seed.",
+    ]
+    return "\n".join(lines)
+
+
+def drawn(lineage: Lineage, runs: list[Run]) -> str:
+    """Candidates and refinements at the same temperature, on the problems that an iteration trains on."""
+    lines = [
+        "| iteration, written by the model before it | one sample | refined from 4, drawn alike | all 4 wrong | recovered |",
+        "| --- " * 5 + "|",
+    ]
+    for number, figures in by_iteration(lineage, runs).items():
+        if number:
+            asked, right, wrong, recovered = (
+                sum(one[name] for one in figures)
+                for name in ("refined_attempts", "refined_correct", "all_wrong", "recovered")
+            )
+            sampled = percent([one["train_accuracy"] for one in figures])
+            lines.append(f"| {number} | {sampled} | {100 * right / asked:.1f} | {wrong} | {share(recovered, wrong)} |")
     return "\n".join(lines)
 
 
@@ -78,8 +113,8 @@ def tokens(lineage: Lineage, runs: list[Run]) -> str:
 def flips(lineage: Lineage, runs: list[Run]) -> str:
     """What the refinement did to the vote's answers, summed over the seeds."""
     lines = [
-        "| iteration | wrong → right | right → wrong | the same at equal tokens | gap | gap at equal tokens | all 4 wrong | of them recovered |",
-        "| --- " * 8 + "|",
+        "| iteration | wrong → right | right → wrong | the same at equal tokens | gap | gap at equal tokens | all 4 wrong | recovered | by one greedy answer |",
+        "| --- " * 9 + "|",
     ]
     for number, figures in by_iteration(lineage, runs).items():
         weighed = [one["refinement"] for one in figures]
@@ -90,9 +125,9 @@ def flips(lineage: Lineage, runs: list[Run]) -> str:
         ]
         wrong, recovered = (sum(one[name] for one in weighed) for name in ("all_wrong", "recovered"))
         gaps = [points([one["gap"] for one in weighed]), points([one["equal_tokens"]["gap"] for one in weighed])]
-        share = f"{recovered} ({recovered / wrong:.1%})" if wrong else "–"
+        rescued = f"{share(recovered, wrong)} | {sum(one['recovered_by_greedy'] for one in weighed)}"
         lines.append(
-            f"| {named(number)} | {own[0]} | {own[1]} | {equal[0]}, {equal[1]} | {gaps[0]} | {gaps[1]} | {wrong} | {share} |"
+            f"| {named(number)} | {own[0]} | {own[1]} | {equal[0]}, {equal[1]} | {gaps[0]} | {gaps[1]} | {wrong} | {rescued} |"
         )
     return "\n".join(lines)
 
@@ -119,7 +154,9 @@ def arms(lineage: Lineage, kinds: dict[str, list[Run]]) -> str:
         ]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     minutes = sum(run.facts["wall_s"] for some in kinds.values() for run in some) / 60
-    lines += ["", f"All arms together took {minutes:.0f} minutes on two cores."]
+    seeds = max(map(len, kinds.values()))
+    how = f"{seeds} seeds" if seeds > 1 else "one seed"
+    lines += ["", f"The last iteration on dev, {how}. All of it together took {minutes:.0f} minutes on two cores."]
     return "\n".join(lines)
 
 
@@ -134,6 +171,10 @@ def by_iteration(lineage: Lineage, runs: Sequence[Run]) -> dict[int, list[dict[s
 
 def summed(weighed: Sequence[dict[str, Any]], part: str, name: str) -> int:
     return sum(one[part][name] for one in weighed)
+
+
+def share(part: int, whole: int) -> str:
+    return f"{part} ({part / whole:.1%})" if whole else str(part)
 
 
 def named(iteration: int) -> str:

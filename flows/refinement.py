@@ -72,16 +72,18 @@ def on_dev(steps: Steps, iteration: int, model: Model) -> dict[str, Any]:
     samples as its tokens buy.
     """
     config = steps.config
-    parts = steps.answered(model, "dev").parts
+    answered = steps.answered(model, "dev")
+    parts = answered.parts
     candidates = _sampled(steps, iteration, "candidates dev", model, parts, 0, config.samples)
     greedy = Sampling(temperature=0.0, max_tokens=config.evaluation.max_tokens, stop=config.sampling.stop)
     made = _refinements(steps, iteration, model, parts, candidates.written, greedy, " dev")
     bought = affordable(config.samples, _spent(candidates.attempts), _spent([*made.critiques, *made.attempts]))
     extra = _sampled(steps, iteration, "extra samples dev", model, parts, config.samples, bought)
     problems = sum(parts[1:], start=parts[0])
+    greedily = Samples(answered.attempts, answered.verdicts).written
     weighed = _weighed(
-        steps, iteration, "weigh refinements dev", problems, candidates.written, extra.written, made
-    )  # fmt: skip
+        steps, iteration, "weigh refinements dev", problems, candidates.written, extra.written, made, greedily
+    )
     return {
         "refined_accuracy": weighed["refined"],
         "majority_accuracy": weighed["majority"],
@@ -137,6 +139,7 @@ def _weighed(
     candidates: tuple[Written, ...],
     extra: tuple[Written, ...],
     made: Refinements,
+    greedily: tuple[Written, ...] = (),
 ) -> dict[str, Any]:
     critiques = [record.output.manifests["attempts"] for record in made.critiques]
     call = {
@@ -145,6 +148,7 @@ def _weighed(
         "extra": extra,
         "refined": made.written,
         "critiques": sum(critiques[1:], start=critiques[0]) if critiques else None,
+        "greedy": greedily,
     }
     return dict(steps.loop.run(iteration, title, weigh_refinements, [call])[0].output.facts)
 

@@ -10,6 +10,9 @@ not told by every engine. **Any**: whether any of them is right, which no choice
 extra samples: in the problems' order, as many as the tokens of the refinements (and critiques) have bought, prompt and generated together,
 each counted at what it took.
 
+**Greedy**: the model's one greedy answer, without candidates, where it was asked for one: a greedy refinement that is no better than that has made nothing
+of what it was shown.
+
 A problem counts where the refinement and the majority are both decided; the others are `undecided`. One without a refinement, because all
 of its candidates failed, is `unrefined`.
 """
@@ -77,6 +80,7 @@ class Trial:
     candidates: list[Ballot] = field(default_factory=list)
     extra: list[Ballot] = field(default_factory=list)
     refined: Ballot | None = None
+    greedy: Ballot | None = None
     critiques: list[Ballot] = field(default_factory=list)
 
     @property
@@ -93,14 +97,18 @@ def weigh_refinements(
     refined: tuple[Written, ...],
     critiques: Manifest | None,
     runtime: Runtime,
+    greedy: tuple[Written, ...] = (),
 ) -> Output:
     """The facts are `weigh`'s; nothing is written but them."""
     rows = runtime.shards.read(problems, Problem)
     read = runtime.shards.read(critiques, Attempt) if critiques else []
     facts = weigh(
         rows,
-        *([one for part in parts for one in ballots(part, runtime)] for parts in (candidates, extra, refined)),
-        [_ballot(one, None, None) for one in read],
+        candidates=_all(candidates, runtime),
+        extra=_all(extra, runtime),
+        refined=_all(refined, runtime),
+        critiques=[_ballot(one, None, None) for one in read],
+        greedy=_all(greedy, runtime),
     )
     undecided = int(facts["undecided"]) + int(facts["unrefined"])
     return Output({}, Accounting(len(rows), ok=len(rows) - undecided, undecided=undecided), facts)
@@ -112,6 +120,7 @@ def weigh(
     extra: Sequence[Ballot],
     refined: Sequence[Ballot],
     critiques: Sequence[Ballot],
+    greedy: Sequence[Ballot] = (),
 ) -> dict[str, Any]:
     """Everything that is reported of a refinement on these problems, as plain JSON; accuracies are weighted as the problems are."""
     trials = {one.problem_id: Trial(one) for one in problems}
@@ -121,6 +130,8 @@ def weigh(
         trials[one.problem_id].extra.append(one)
     for one in refined:
         trials[one.problem_id].refined = one
+    for one in greedy:
+        trials[one.problem_id].greedy = one
     for one in critiques:
         trials[one.problem_id].critiques.append(one)
     bought = purchases(list(trials.values()))
@@ -134,6 +145,7 @@ def weigh(
     own = [one.candidates for one in decided]
     equal = [one.candidates + bought[one.problem.problem_id] for one in decided]
     right, voted = [_refined(one) for one in decided], [majority(one) for one in own]
+    alone = [one.greedy and one.greedy.passed for one in decided]
     voted_equal = [majority(one) for one in equal]
     scored = tally([Mark(one.problem, _refined(one), "") for one in decided])
     hopeless = [one for one in decided if one.all_wrong]
@@ -160,6 +172,11 @@ def weigh(
             "against_majority": _flips(voted_equal, right),
         },
         "against_majority": _flips(voted, right),
+        "greedy": accuracy(alone) if greedy else None,
+        "against_greedy": _flips(alone, right) if greedy else None,
+        "recovered_by_greedy": sum(one.greedy is not None and one.greedy.passed is True for one in hopeless)
+        if greedy
+        else None,
         "all_wrong": len(hopeless),
         "recovered": recovered,
         "recovery": recovered / len(hopeless) if hopeless else None,
@@ -171,6 +188,10 @@ def weigh(
             "extra_unused": asdict(Spent().add(_left(list(trials.values()), bought))),
         },
     }
+
+
+def _all(parts: Sequence[Written], runtime: Runtime) -> list[Ballot]:
+    return [one for part in parts for one in ballots(part, runtime)]
 
 
 def ballots(written: Written, runtime: Runtime) -> list[Ballot]:

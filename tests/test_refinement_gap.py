@@ -100,7 +100,14 @@ def weighed():
         extra=[of(name, RIGHT, 10, 10) for name in names for _ in range(2)],
         refined=[of(name, one, 30, 10) for name, one in refined.items()],
         critiques=[],
+        greedy=[of(name, WRONG if name == "hopeless" else RIGHT, 10, 10) for name in names],
     )
+
+
+def test_a_refinement_is_held_against_one_greedy_answer_too(weighed):
+    assert weighed["greedy"] == 0.75
+    assert (weighed["against_greedy"]["wrong_to_right"], weighed["against_greedy"]["right_to_wrong"]) == (1, 1)
+    assert weighed["recovered_by_greedy"] == 0
 
 
 def test_the_gap_and_the_flips_are_against_the_same_candidates(weighed):
@@ -135,4 +142,4 @@ def test_undecided_problems_are_in_no_rate_and_problems_count_by_their_weight():
     )
     assert (facts["n"], facts["undecided"], facts["unrefined"]) == (2, 1, 1)
     assert facts["refined"] == 0.75
-    assert facts["best"] is None
+    assert (facts["best"], facts["greedy"], facts["recovered_by_greedy"]) == (None, None, None)

@@ -92,7 +92,7 @@ def run(small_run, starloop, tmp_path_factory):
     home = shutil.copytree(small_run[0], tmp_path_factory.mktemp("gsr") / "home")
     base = f"ckp_{small_run[1]['iterations'][0]['checkpoint_id']}"
     settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
-    command = ["run", "gsr", "--preset", "addition-gsr", "--from", base, *settings]
+    command = ["run", "gsr", "--preset", "addition-gsr", "--set", f"model.source={base}", *settings]
     before = starloop("plan", *command[1:], "--json", home=home)
     assert before.returncode == 0, before.stderr
     done = starloop(*command, home=home)
@@ -180,6 +180,7 @@ def test_every_iteration_says_what_a_refinement_is_worth_on_dev(run):
         assert one["refinement_gap_at_equal_tokens"] == pytest.approx(
             weighed["refined"] - weighed["equal_tokens"]["majority"]
         )
+        assert weighed["greedy"] == pytest.approx(one["held_out_accuracy"])
         spent = {name: told["prompt"] + told["generated"] for name, told in weighed["tokens"].items()}
         assert weighed["tokens"]["candidates"]["attempts"] == 2 * weighed["n"]
         each = spent["candidates"] / (2 * weighed["n"])
