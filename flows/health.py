@@ -112,6 +112,7 @@ class Watch:
         first = self._first or facts
         train, dev = summary.get("train_accuracy"), self.devs[writer]["accuracy"]
         gap = None if train is None or dev is None else train - dev
+        at_first = first.get("train_dev_gap", gap)
         kept = summary.get("kept")
         return {
             "pass_at_k_drop": pass_at_k_drop(first["pass_at"], facts["pass_at"]),
@@ -121,7 +122,7 @@ class Watch:
             "false_positive_share": false_positive_share(facts["unsound"]),
             "rationalized_share": summary.get("rationalized_kept", 0) / kept if kept else None,
             "train_dev_gap": gap,
-            "gap": None if gap is None or first.get("train_dev_gap") is None else gap - first["train_dev_gap"],
+            "gap": None if gap is None or at_first is None else gap - at_first,
         }
 
     def _ceiling(self) -> dict[str, Any] | None:
