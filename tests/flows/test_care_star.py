@@ -2,10 +2,11 @@
 
 import json
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from flows.care_star import improve
 from flows.plan import plan
 from flows.refs import check, refs_of
 from flows.rehearsal import DEPENDS
@@ -14,18 +15,20 @@ from storage.errors import UserMistake
 from storage.home import Home
 from storage.ledger import Ledger
 from storage.lineage import Lineage
+from storage.records import Derivation, Problem, Verdict
 from tasks.problems.scratchpad import work
 from tests.constraint_answers import FATES, fate, unsound, wrong
+from tests.plain_loop import PlainLoop, plain_loop
+from tests.small_run import status_of
 
 SETTINGS = {
     "problems": "addition:1-2", "engine": "scripted:tests.constraint_answers:reply", "self_check": "on", "iterations": 2,
-    "problems_per_iteration": 60, "cell_rows": 40, "zpd": "off", "model.hidden": 16, "model.layers": 1, "model.heads": 2, "model.mlp": 16,
-    "model.corpus_documents": 200, "model.pretraining.steps": 3, "model.pretraining.warmup_steps": 1, "training.steps": 2,
+    "problems_per_iteration": 24, "cell_rows": 12, "zpd": "off", "model.hidden": 16, "model.layers": 1, "model.heads": 2, "model.mlp": 16,
+    "model.corpus_documents": 60, "model.pretraining.steps": 3, "model.pretraining.warmup_steps": 1, "training.steps": 2,
     "training.warmup_steps": 1, "evaluation.dev_problems": 12, "evaluation.test_problems": 12, "mix.self_share": 1.0,
     "mix.final_self_share": 1.0,
 }  # fmt: skip
-ARMS = [{"name": "constrained"}, {"name": "answer", "set": {"keep": "answer", "self_check": "off"}}]
-COMMAND = ["run", "care_star", "--preset", "addition-care", *(part for name, value in (SETTINGS | {"arms": ARMS}).items()
+COMMAND = ["run", "care_star", "--preset", "addition-care", *(part for name, value in (SETTINGS | {"iterations": 1}).items()
                                                              for part in ("--set", f"{name}={json.dumps(value)}"))]  # fmt: skip
 ASPECTS = ["equations", "form", "operands", "sums"]
 
@@ -68,106 +71,132 @@ def test_a_run_is_planned_with_its_checks(tmp_path):
     assert made.count(DEPENDS) > 20
 
 
-@pytest.fixture(scope="module")
-def done(starloop, tmp_path_factory) -> Path:
-    home = tmp_path_factory.mktemp("care") / "home"
-    ran = starloop(*COMMAND, home=home)
-    assert ran.returncode == 0, ran.stderr
-    return home
+@pytest.fixture(scope="module", params=["constrained", "answer"])
+def loop(request, tmp_path_factory) -> Iterator[PlainLoop]:
+    """Two iterations of the method, or of its control, whose steps run in this process; nothing is trained."""
+    changes = {} if request.param == "constrained" else {"keep": "answer", "self_check": "off"}
+    config = resolve("care_star", "addition-care", SETTINGS | changes)
+    with plain_loop(config, tmp_path_factory.mktemp(request.param)) as loop:
+        improve(loop)
+        yield loop
 
 
-@pytest.fixture
-def lineage(done):
-    with Lineage.open(Home(done)) as opened:
-        yield opened
+def constrained(loop: PlainLoop) -> bool:
+    return loop.config.model_dump()["keep"] == "constrained"
 
 
-def rows(lineage, query):
-    runs = {run.name: run.run_id for run in lineage.runs()}
-    return lineage.query(query.format(**runs), limit=None).rows
+def question_of(prompt: str) -> str:
+    return prompt.rstrip("=").rpartition("?")[2]
 
 
-@pytest.mark.slow
-def test_each_constraint_of_each_sample_has_a_verdict_row(lineage):
-    found = rows(
-        lineage,
-        "select a.attempt_id, a.question, list(v.aspect order by v.aspect), list(v.passed order by v.aspect) from v_attempt a "
-        "join v_verdict v using (run_id, iteration, attempt_id) where a.run_id = '{constrained}' and v.step = 'verify' group by all",
-    )
-    assert {fate(question) for _, question, _, _ in found} == set(FATES)
-    for _, question, aspects, passed in found:
-        assert aspects == ASPECTS
-        wanted = {"sound": [True] * 4, "unsound": [False, True, True, True], "wrong": [True, True, True, False]}
-        assert passed == wanted[fate(question)]
+def verdicts(loop: PlainLoop, title: str, iteration: int) -> dict[str, list[Verdict]]:
+    """By attempt."""
+    found: dict[str, list[Verdict]] = {}
+    for one in loop.steps(title, iteration):
+        for row in loop.runtime.shards.read(one.output.manifests["verdicts"], Verdict):
+            found.setdefault(row.attempt_id, []).append(row)
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arm", "again"), [("constrained", {"unsound", "wrong"}), ("answer", {"wrong"})])
-def test_what_does_not_meet_every_constraint_is_asked_again_with_the_hint(lineage, arm, again):
-    asked = rows(
-        lineage,
-        "select question, bool_or(hinted) from v_attempt where run_id = '{constrained}' and split = 'train' group by all".replace(
-            "{constrained}", f"{{{arm}}}"
-        ),
-    )
-    assert {question for question, hinted in asked if hinted} == {one for one, _ in asked if fate(one) in again}
+def test_each_constraint_of_each_sample_has_a_verdict_row(loop):
+    judged = verdicts(loop, "verify", 1)
+    attempts = loop.attempts("sample", 1)
+    assert judged.keys() == {one.attempt_id for one in attempts}
+    assert {fate(question_of(prompt)) for prompt in loop.prompts("sample", 1)} == set(FATES)
+    met = {"sound": [True] * 4, "unsound": [False, True, True, True], "wrong": [True, True, True, False]}
+    for attempt, prompt in zip(attempts, loop.prompts("sample", 1), strict=True):
+        rows = sorted(judged[attempt.attempt_id], key=lambda row: row.aspect)
+        if constrained(loop):
+            assert [row.aspect for row in rows] == ASPECTS
+            assert [row.passed for row in rows] == met[fate(question_of(prompt))]
+        else:
+            assert [(row.aspect, row.passed) for row in rows] == [("", fate(question_of(prompt)) != "wrong")]
 
 
 @pytest.mark.slow
-def test_only_what_meets_every_constraint_is_trained_on_and_the_control_trains_on_the_rest_too(lineage):
-    query = (
-        "select distinct x.prompt, x.completion from v_iteration i join checkpoint c using (checkpoint_id) join training t using (training_id) "
-        "join mix_member m using (mix_id) join example x using (example_id) where i.iteration > 0 and i.run_id = '{%s}'"
-    )
-    kept = {arm: {(p.rstrip("="), text) for p, text in rows(lineage, query % arm)} for arm in ("constrained", "answer")}
-    questions = {question for question, _ in kept["answer"]}
-    assert kept["constrained"] == {(one, work(one)) for one in questions if fate(one) in ("sound", "unsound")}
-    assert kept["answer"] == {(one, work(one) if fate(one) == "sound" else unsound(one)) for one in questions}
-    assert not {text for _, text in kept["constrained"] | kept["answer"]} & {wrong(one) for one in questions}
+def test_what_does_not_meet_every_constraint_is_asked_again_with_the_hint(loop):
+    again = {"unsound", "wrong"} if constrained(loop) else {"wrong"}
+    for iteration in (1, 2):
+        hinted = loop.prompts("rationalize", iteration)
+        assert all("?" in prompt for prompt in hinted)
+        questions = set(map(question_of, loop.prompts("sample", iteration)))
+        assert set(map(question_of, hinted)) == {one for one in questions if fate(one) in again}
 
 
 @pytest.mark.slow
-def test_every_iteration_trains_from_the_base(lineage):
-    starts = rows(
-        lineage,
-        "select i.iteration, i.checkpoint_id, t.base_checkpoint_id from v_iteration i join checkpoint c using (checkpoint_id) "
-        "join training t using (training_id) where i.run_id = '{constrained}' order by 1",
-    )
-    assert [start for _, _, start in starts] == [None, starts[0][1], starts[0][1]]
+def test_only_what_meets_every_constraint_is_trained_on_and_the_control_trains_on_the_rest_too(loop):
+    for iteration in (1, 2):
+        questions = set(map(question_of, loop.prompts("sample", iteration)))
+        kept = {(example.prompt.rstrip("="), example.completion, role) for example, role in loop.trained_on(iteration)}
+        sound = {(one, work(one), "sampled") for one in questions if fate(one) == "sound"}
+        if constrained(loop):
+            assert kept == sound | {(one, work(one), "rationalized") for one in questions if fate(one) == "unsound"}
+        else:
+            assert kept == (
+                sound
+                | {(one, unsound(one), "sampled") for one in questions if fate(one) == "unsound"}
+                | {(one, unsound(one), "rationalized") for one in questions if fate(one) == "wrong"}
+            )
+        assert not {text for _, text, _ in kept} & {wrong(one) for one in questions}
 
 
 @pytest.mark.slow
-def test_the_model_is_asked_about_every_constraint_of_every_text_once(lineage):
-    found = rows(
-        lineage,
-        "select a.prompt, a.text, a.gold, a.passed, d.role, p.text, p.question from v_attempt a join derivation d on d.child_id = a.attempt_id "
-        "join v_attempt p on p.attempt_id = d.parent_id and p.run_id = a.run_id and p.iteration = a.iteration "
-        "where a.run_id = '{constrained}' and a.step = 'check' and a.iteration = 1",
-    )
-    ((samples,),) = rows(
-        lineage, "select count(*) from v_attempt where run_id = '{constrained}' and step = 'sample' and iteration = 1"
-    )
-    assert len(found) == 4 * samples
-    assert {role for _, _, _, _, role, _, _ in found} == {"checks"}
-    for prompt, text, gold, passed, _, response, question in found:
+def test_every_iteration_trains_from_the_base_and_samples_from_the_model_before(loop):
+    base, first, _ = (one["checkpoint_id"] for one in loop.closed)
+    assert [one.call["base_checkpoint_id"] for one in loop.steps("fine-tune")] == [base, base]
+    assert {one.call["checkpoint_id"] for one in loop.steps("sample", 1)} == {base}
+    assert {one.call["checkpoint_id"] for one in loop.steps("sample", 2)} == {first}
+    assert {one.call["checkpoint_id"] for one in loop.steps("check", 2)} == ({first} if constrained(loop) else set())
+
+
+@pytest.mark.slow
+def test_the_steps_are_measured_by_another_verifier_than_the_one_that_filters(loop):
+    assert {one.call["verifier"] for one in loop.steps("audit") + loop.steps("audit rationalized")} == {"sum_steps"}
+    wanted = "each(sums,sum_equations)" if constrained(loop) else "sums"
+    assert {one.call["verifier"] for one in loop.steps("verify") + loop.steps("verify rationalized")} == {wanted}
+    assert {one.call["verifier"] for one in loop.steps("verify dev") + loop.steps("verify test")} == {"sums"}
+
+
+@pytest.mark.slow
+def test_the_model_is_asked_about_every_constraint_of_every_text_once(loop):
+    samples = dict(zip([one.attempt_id for one in loop.attempts("sample", 1)], loop.prompts("sample", 1), strict=True))
+    texts = {one.attempt_id: one.text for one in loop.attempts("sample", 1)}
+    checks = loop.attempts("check", 1)
+    if not constrained(loop):
+        assert not checks
+        return
+    assert len(checks) == 4 * len(samples)
+    derivations = [
+        row for one in loop.steps("check", 1)
+        for row in loop.runtime.shards.read(one.output.manifests["derivations"], Derivation)
+    ]  # fmt: skip
+    parent_of = {row.child_id: row.parent_id for row in derivations}
+    assert {row.role for row in derivations} == {"checks"}
+    agreed = verdicts(loop, "verify check", 1)
+    questions = {
+        row.problem_id: row for one in loop.steps("check", 1)
+        for row in loop.runtime.shards.read(one.output.manifests["problems"], Problem)
+    }  # fmt: skip
+    for check_, prompt in zip(checks, loop.prompts("check", 1), strict=True):
+        parent = parent_of[check_.attempt_id]
         shown = prompt.rpartition("Instruction: ")[2]
-        assert shown.startswith(f"{question}\nResponse: {response}\nConstraint: ")
-        assert passed is (text == "(A)" and gold == "A")
+        assert shown.startswith(f"{question_of(samples[parent])}\nResponse: {texts[parent]}\nConstraint: ")
+        question = questions[check_.problem_id]
+        assert (question.split, question.source_attempt_id) == ("check", parent)
+        (verdict,) = agreed[check_.attempt_id]
+        assert verdict.passed is (check_.text == "(A)" and question.gold == "A")
 
 
 @pytest.mark.slow
-def test_agreement_is_in_the_summary_and_on_the_page(lineage, done, starloop):
-    run = next(run for run in lineage.runs() if run.name == "constrained")
-    figures = lineage.iterations(run.run_id)[1].figures
-    questions = [
-        question
-        for (question,) in rows(
-            lineage,
-            "select question from v_attempt where run_id = '{constrained}' and step = 'sample' and iteration = 1",
-        )
-    ]
-    count, fates = len(questions), Counter(map(fate, questions))
-    told = figures["constraints"]
+def test_agreement_with_the_models_own_check_is_in_the_summary(loop):
+    figures = loop.closed[1]
+    fates = Counter(fate(question_of(prompt)) for prompt in loop.prompts("sample", 1))
+    count, told = fates.total(), figures["constraints"]
+    if not constrained(loop):
+        assert told == {"": {"level": 3, "judged": count, "met": count - fates["wrong"], "undecided": 0}}
+        assert figures["agreement"] is None
+        return
     assert {name: one["level"] for name, one in told.items()} == {"form": 1, "operands": 2, "sums": 3, "equations": 4}
     assert told["form"] == {"level": 1, "judged": count, "met": count, "undecided": 0, "checked": 0, "unread": count, "agreed": 0,
                             "said_met": 0, "held": 0}  # fmt: skip
@@ -175,25 +204,23 @@ def test_agreement_is_in_the_summary_and_on_the_page(lineage, done, starloop):
     assert told["sums"]["agreed"] == count - fates["wrong"]
     assert told["sums"]["said_met"] == count
     assert figures["agreement"] == pytest.approx((3 * count - fates["unsound"] - fates["wrong"]) / (3 * count))
-    assert figures["attempts"] == sum(
-        n
-        for (n,) in rows(
-            lineage, "select attempts + rationalized from v_yield where run_id = '{constrained}' and iteration = 1"
-        )
-    )
-    page = starloop("report", run.run_id, home=done)
-    assert page.returncode == 0, page.stderr
-    html = next((done / "reports").glob(f"{run.run_id}*.html")).read_text()
-    assert "Constraints, one by one" in html
-    assert "equations" in html.partition("Constraints, one by one")[2]
 
 
 @pytest.mark.slow
-def test_a_second_run_finds_everything_done_and_the_store_holds_together(done, starloop):
-    again = starloop(*COMMAND, home=done)
+def test_a_run_shows_its_constraints_and_a_second_one_finds_everything_done(starloop, tmp_path):
+    home = tmp_path / "home"
+    ran = starloop(*COMMAND, home=home)
+    assert ran.returncode == 0, ran.stderr
+    status = status_of(starloop, home)
+    page = next((home / "reports").glob("*.html")).read_text()
+    assert "Constraints, one by one" in page
+    assert "Asked itself, the model agreed with the program" in page.partition("Constraints, one by one")[2]
+    with Lineage.open(Home(home)) as lineage:
+        ((attempts, rationalized),) = lineage.query(
+            f"select attempts, rationalized from v_yield where run_id = '{status['run_id']}' and iteration = 1"
+        ).rows
+    assert attempts + rationalized == status["iterations"][1]["attempts"]
+    again = starloop(*COMMAND, home=home)
     assert again.returncode == 0, again.stderr
-    with Lineage.open(Home(done), fresh=True) as lineage:
-        for arm in ARMS:
-            run = next(run for run in lineage.runs() if run.name == arm["name"])
-            assert sum(one.figures["tasks_run"] for one in lineage.iterations(run.run_id)) == 0
-    assert Ledger(Home(done)).verify() == []
+    assert sum(one["tasks_run"] for one in status_of(starloop, home)["iterations"]) == 0
+    assert Ledger(Home(home)).verify() == []
