@@ -192,6 +192,8 @@ def _highest(common: NDArray[np.uint16], ones: NDArray[np.int64], others: NDArra
     rows, columns = np.nonzero(near & (common > 0))
     exact = _f(common[rows, columns], ones[rows], others[columns])
     best = _Best(np.zeros(len(ones)), np.zeros(len(ones), np.int64))
+    if not len(rows):
+        return best
     order = np.lexsort((-columns, exact, rows))
     last = np.append(rows[order][1:] != rows[order][:-1], True)
     best.scores[rows[order][last]], best.places[rows[order][last]] = exact[order][last], columns[order][last]
