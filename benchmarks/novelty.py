@@ -22,12 +22,12 @@ from tasks.verifiers.novelty import Pool
 from tasks.verifiers.rouge import f_measure, words
 
 THRESHOLD = 0.7
-POOL, CANDIDATES, PAIRS, WHOLE = 50_000, 2_000, 2_000, 20
+POOL, CANDIDATES, PAIRS, WHOLE, FEW = 50_000, 2_000, 2_000, 20, 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Novelty:
-    """`per_second` candidates by so many threads; `plain_per_second`: one by one through RougeScorer, from a few.
+    """`per_second` candidates by so many threads, and by a second of processor time; `plain_per_second`: through RougeScorer, from a few.
 
     `unequal`: pairs of `pairs` whose verdict is another, or whose score differs at all; `nearest_unequal`: candidates of `whole` for which
     RougeScorer finds another highest score in a pool.
@@ -38,12 +38,24 @@ class Novelty:
     admitted: int
     threads: int
     per_second: float
+    per_processor_second: float
     plain_per_second: float
     pairs: int
     above: int
     unequal: int
     whole: int
     nearest_unequal: int
+
+    @property
+    def sentence(self) -> str:
+        """What was measured, in words."""
+        return (
+            f"{self.candidates:,} candidates against {self.pool:,} instructions: {self.per_second:,.0f} a second with {self.threads} threads, "
+            f"{self.per_processor_second:,.0f} a second of processor time ({self.admitted:,} admitted). RougeScorer, one pair after the other: "
+            f"{self.plain_per_second:.2g} a second. Of {self.pairs:,} random pairs ({self.above:,} above {THRESHOLD}) {self.unequal} have another "
+            f"verdict or score than by RougeScorer; of {self.whole} candidates' nearest in {FEW:,} texts, {self.nearest_unequal}. "
+            "Measured by `python -m benchmarks.novelty`."
+        )
 
 
 def measure(
@@ -56,18 +68,18 @@ def measure(
         changed(draw.choice(texts), draw) if draw.random() < 0.5 else one for one in instructions(candidates, draw)
     ]
     there = Pool(texts, threads)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     said = there.admit(asked, THRESHOLD)
-    seconds = time.perf_counter() - began
+    seconds, used = time.perf_counter() - began, time.process_time() - used
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
     differ, above = agreement(texts, scorer, pairs, draw)
-    few = texts[: 2 * PAIRS]
+    few = texts[:FEW]
     began = time.perf_counter()
     plain = [max(_plain(scorer, other, one) for other in few) for one in asked[:WHOLE]]
     plain_seconds = (time.perf_counter() - began) * len(texts) / len(few)
     nearest = Pool(few, threads).nearest(asked[:WHOLE])
     return Novelty(
-        len(texts), len(asked), sum(one.admitted for one in said), threads, len(asked) / seconds, WHOLE / plain_seconds, pairs, above,
+        len(texts), len(asked), sum(one.admitted for one in said), threads, len(asked) / seconds, len(asked) / used, WHOLE / plain_seconds, pairs, above,
         differ, WHOLE, sum(one.score != other for one, other in zip(nearest, plain, strict=True)),
     )  # fmt: skip
 
@@ -122,13 +134,7 @@ def _plain(scorer: RougeScorer, target: str, prediction: str) -> float:
 
 def main() -> None:
     """Measure, and say what came out."""
-    found = measure()
-    sys.stdout.write(
-        f"{found.candidates:,} candidates against {found.pool:,} instructions with {found.threads} threads: {found.per_second:,.0f} a second "
-        f"({found.admitted:,} admitted); RougeScorer one by one: {found.plain_per_second:.3f} a second\n"
-        f"verdicts and scores of {found.pairs:,} random pairs ({found.above:,} above {THRESHOLD}): {found.unequal} differ from RougeScorer's; "
-        f"nearest scores of {found.whole} candidates in {2 * PAIRS:,}: {found.nearest_unequal} differ\n"
-    )
+    sys.stdout.write(f"{measure().sentence}\n")
 
 
 if __name__ == "__main__":

@@ -274,6 +274,11 @@ class LoopConfig(Settings):
         return True
 
     @property
+    def correctness(self) -> str:
+        """What is said with everything a run makes, where nobody checks that it is right; empty for a method that checks."""
+        return ""
+
+    @property
     def further_verifiers(self) -> tuple[str, ...]:
         """Verifiers that decide its results beside `verifier`."""
         return ()

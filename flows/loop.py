@@ -70,7 +70,7 @@ class Loop:
         self.listener = listener
         self.run_id = run_id
         self.tracker = tracker
-        self.outcome: dict[str, Any] = {}
+        self.outcome: dict[str, Any] = {"correctness": config.correctness} if config.correctness else {}
         self.figures: dict[int, Figures] = {}
         self.tokens = 0
         self._budgets = budgets
@@ -127,6 +127,7 @@ class Loop:
             **({"mean_score": dev["mean_score"]} if "mean_score" in dev else {}),
             "held_out_undecided": dev["undecided"],
             **NOTHING_GATHERED,
+            **({"correctness": self.config.correctness} if self.config.correctness else {}),
             **extra,
             "checkpoint_id": model.checkpoint_id,
             "tasks_run": figures.tasks_run,
@@ -153,10 +154,6 @@ class Loop:
     def place(self, zone: dict[str, Any]) -> None:
         """Where the base lies: whether this is the right model for the task."""
         self.outcome["zone"] = zone
-
-    def note(self, name: str, what: str) -> None:
-        """A word that goes with everything the run made, among its facts."""
-        self.outcome[name] = what
 
     def final_test(
         self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -243,7 +240,7 @@ def loop_of(
         prefect_flow_run_id=flow_run_id(),
     )
     tracker = Tracker(runtime, run_id, registered_name(method, config), candidates=config.learns_from_what_passed)
-    tracker.loop(name, method, preset, settings, flow_run_id())
+    tracker.loop(name, method, preset, settings, flow_run_id(), correctness=config.correctness)
     reached("run-after-start")
     loop = Loop(method, config, runtime, ledger, listener, run_id, tracker, budgets)
     listener.said(f"run {show('run', run_id)} in {runtime.home.root}")

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from flows.config import ALL, NONE, OWN, LoopConfig, MixConfig, SamplingConfig
 from storage.errors import UserMistake
 
+UNCHECKED = "correctness is not checked: the filters look at form and novelty only; in the paper 54 % of such instances were right"
+"""What goes with everything that Self-Instruct makes (section 2.3 of the paper: right in every field)."""
 VERIFIER, LIKELIHOOD = "verifier", "likelihood"
 """What a reward can be beside the score of a verifier of its own."""
 
@@ -230,6 +232,10 @@ class SelfInstructConfig(LoopConfig):
     answering: VariedSamplingConfig = VariedSamplingConfig(
         temperature=0, presence_penalty=1.5, max_tokens=350, stop=("\nTask:",)
     )
+
+    @property
+    def correctness(self) -> str:
+        return UNCHECKED
 
 
 CONFIGS: dict[str, type[LoopConfig]] = {

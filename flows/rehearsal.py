@@ -110,9 +110,6 @@ class Rehearsal:
     def place(self, zone: dict[str, Any]) -> None:
         """Nothing to say: nothing was measured."""
 
-    def note(self, name: str, what: str) -> None:
-        """Nothing to say: nothing was made."""
-
     def final_test(
         self, base: dict[str, Any], final: dict[str, Any], also: tuple[dict[str, Any], dict[str, Any]] | None = None
     ) -> None:

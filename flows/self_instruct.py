@@ -24,10 +24,10 @@ from prefect import flow
 from flows import course
 from flows.expected import waits_for
 from flows.gathered import judged_of
-from flows.instruction_rounds import UNCHECKED, draws, figures, refusals, seeds_in, sentence
+from flows.instruction_rounds import draws, figures, refusals, seeds_in, sentence
 from flows.iteration import Steps
 from flows.loop import CELLS_SIDE_BY_SIDE
-from flows.method_config import SelfInstructConfig
+from flows.method_config import UNCHECKED, SelfInstructConfig
 from flows.protocol import AnyLoop
 from flows.request import SelfInstructRequest, run_name
 from flows.step import Model, accounting_of, joined
@@ -57,7 +57,6 @@ def self_instruct(request: SelfInstructRequest) -> list[str]:
 def improve(loop: AnyLoop) -> None:
     """Self-Instruct's loop."""
     loop.listener.said(f"self_instruct: {UNCHECKED}")
-    loop.note("correctness", UNCHECKED)
     course.improve(loop, Written().iterate)
 
 

@@ -46,16 +46,25 @@ class Tracker:
         self._load = MachineLoad() if wanted() else None
 
     def loop(
-        self, name: str, method: str, preset: str | None, config: dict[str, Any], prefect_run: str | None = None
+        self,
+        name: str,
+        method: str,
+        preset: str | None,
+        config: dict[str, Any],
+        prefect_run: str | None = None,
+        correctness: str = "",
     ) -> None:
-        """The parent run; `prefect_run` is the flow run that it is carried out in."""
+        """The parent run; `prefect_run` is the flow run that it is carried out in, `correctness` what is said where nobody checks it."""
         if self._load is not None:
             self._load.start()
         run = show("run", self._run_id)
         tags = {"starloop.run": run, "starloop.home": str(self._home), **_prefect(prefect_run)}
+        said = ""
+        if correctness:
+            said, tags["starloop.correctness"] = f"**{correctness}**\n\n", correctness
         link = f"[Prefect run]({tags['prefect.flow_run_url']})\n\n" if "prefect.flow_run_url" in tags else ""
         tags["mlflow.note.content"] = (
-            f"{link}`starloop status {run[:12]}`: its iterations. `starloop report {run[:12]}`: one page about it. "
+            f"{said}{link}`starloop status {run[:12]}`: its iterations. `starloop report {run[:12]}`: one page about it. "
             f"`starloop promote {run[:12]}`: make its checkpoint the champion, if it is shown to be better."
         )
         outbox.put(

@@ -53,7 +53,6 @@ class PlainLoop:
     asked: list[Asked] = field(default_factory=list)
     closed: list[dict[str, Any]] = field(default_factory=list)
     tested: tuple[Any, ...] = ()
-    noted: dict[str, str] = field(default_factory=dict)
     zone: dict[str, Any] | None = None
     tokens: int = 0
 
@@ -75,9 +74,6 @@ class PlainLoop:
 
     def place(self, zone: dict[str, Any]) -> None:
         self.zone = zone
-
-    def note(self, name: str, what: str) -> None:
-        self.noted[name] = what
 
     def final_test(self, base: dict[str, Any], final: dict[str, Any], also: Any = None) -> None:
         self.tested = (base, final, also)

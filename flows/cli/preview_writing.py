@@ -13,7 +13,7 @@ def show_writing(
     config: "SelfInstructConfig", template: str, chat: "Chat | None", count: int, show: "Callable[[str, str], None]"
 ) -> None:
     """So many proposal prompts, exactly as they will be sent, and the prompts that would follow for a seed in place of a new instruction."""
-    from flows.instruction_rounds import UNCHECKED, draws
+    from flows.instruction_rounds import draws
     from tasks.instruction_mix import form_of
     from tasks.instructions import examples_of
     from tasks.problems.registry import load
@@ -33,4 +33,4 @@ def show_writing(
     for form in TRAINED:
         name = f"{form}{' (drawn)' if form == drawn else ''}"
         show(name, f"{trained(template, form, instruction, 'INPUT', chat)} OUTPUT")
-    show("correctness", UNCHECKED)
+    show("correctness", config.correctness)

@@ -20,8 +20,14 @@ from rapidfuzz.process import cdist
 
 from tasks.verifiers.rouge import words
 
-AT_ONCE = 128
-"""Candidates that are compared with the pool together: of like length, so that they share a window."""
+IN_TURN = 1024
+"""Candidates that are compared with the pool before any of them joins it, and then with each other."""
+AT_ONCE = 64
+"""Of those, so many of like length share a window of the pool."""
+PIECE = 8192
+"""So many texts of the pool are scored at once: what that takes stays in a processor's cache."""
+ROUNDING = 1e-6
+"""More than single precision can be off by, relatively."""
 _SURROGATES = range(0xD800, 0xE000)
 
 
@@ -87,8 +93,8 @@ class Pool:
         Of one that joins, the nearest is exact; so it is of one that does not, as far as those before it here are not nearer still.
         """
         said: list[Novel] = []
-        for start in range(0, len(candidates), 2 * AT_ONCE):
-            group = candidates[start : start + 2 * AT_ONCE]
+        for start in range(0, len(candidates), IN_TURN):
+            group = candidates[start : start + IN_TURN]
             found = self._found(group, threshold)
             among = self._among(group)
             joined: list[int] = []
@@ -148,19 +154,20 @@ class Pool:
         if not len(which) or ranks.stop <= ranks.start:
             return
         asked = [coded[place] for place in which.tolist()]
-        common = self._common(asked, self._ordered[ranks.start : ranks.stop])
-        scores = _f(common, np.array([len(one) for one in asked]), self._lengths[ranks.start : ranks.stop])
-        rows = scores.argmax(axis=1)
-        tops = scores[np.arange(len(which)), rows]
-        nearer = tops > best.scores[which]
-        best.scores[which[nearer]] = tops[nearer]
-        best.places[which[nearer]] = self._order[ranks.start + rows[nearer]]
+        sizes = np.array([len(one) for one in asked])
+        for start in range(ranks.start, ranks.stop, PIECE):
+            stop = min(start + PIECE, ranks.stop)
+            common = self._common(asked, self._ordered[start:stop])
+            found = _highest(common, sizes, self._lengths[start:stop])
+            nearer = found.scores > best.scores[which]
+            best.scores[which[nearer]] = found.scores[nearer]
+            best.places[which[nearer]] = self._order[start + found.places[nearer]]
 
     def _among(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Scores of texts with each other."""
         coded = [self._coded(text) for text in texts]
         sizes = np.array([len(one) for one in coded])
-        return _f(self._common(coded, coded), sizes, sizes)
+        return _f(self._common(coded, coded), sizes[:, None], sizes[None, :])
 
     def _common(self, some: Sequence[str], others: Sequence[str]) -> NDArray[np.uint16]:
         return cdist(some, others, scorer=LCSseq.similarity, dtype=np.uint16, workers=self._threads)
@@ -176,9 +183,26 @@ class Pool:
         return self._codes[word]
 
 
+def _highest(common: NDArray[np.uint16], ones: NDArray[np.int64], others: NDArray[np.int64]) -> _Best:
+    """The highest F of each row and its column: first in single precision by 2·common / (sum of lengths), which is F but for its
+    rounding, then by the definition where that is within rounding of the highest.
+    """
+    rough = common / np.maximum(ones[:, None] + others[None, :], 1).astype(np.float32)
+    near = rough >= rough.max(axis=1, keepdims=True) * np.float32(1 - ROUNDING)
+    rows, columns = np.nonzero(near & (common > 0))
+    exact = _f(common[rows, columns], ones[rows], others[columns])
+    best = _Best(np.zeros(len(ones)), np.zeros(len(ones), np.int64))
+    if not len(rows):
+        return best
+    order = np.lexsort((-columns, exact, rows))
+    last = np.append(rows[order][1:] != rows[order][:-1], True)
+    best.scores[rows[order][last]], best.places[rows[order][last]] = exact[order][last], columns[order][last]
+    return best
+
+
 def _f(common: NDArray[np.uint16], ones: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`rouge.f_of` of a table of common subsequences: the same operations in the same order, so the same numbers."""
+    """`rouge.f_of` of common subsequences and lengths: the same operations in the same order, so the same numbers."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision, recall = common / ones[:, None], common / others[None, :]
+        precision, recall = common / ones, common / others
         scores = 2 * precision * recall / (precision + recall)
     return np.where(common > 0, scores, 0.0)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from flows.instruction_rounds import UNCHECKED
+from flows.method_config import UNCHECKED
 from flows.refs import check
 from flows.resolving import resolve
 from storage.errors import UserMistake
@@ -223,12 +223,11 @@ def test_an_example_leads_back_to_the_seeds_that_prompted_it(written):
 def test_everything_that_is_said_says_that_correctness_is_not_checked(written):
     heard = written.listener.heard
     assert UNCHECKED in heard[0]
-    assert written.noted == {"correctness": UNCHECKED}
+    assert written.config.correctness == UNCHECKED
     told = [line for line in heard if line.startswith("round ")]
     assert len(told) == 3
     assert all("is not checked" in line for line in told)
     (figures,) = [one for one in written.closed if one["iteration"] == 1]
-    assert figures["correctness"] == UNCHECKED
     for number, one in enumerate(figures["rounds"], start=1):
         assert one["round"] == number
         assert 0 < one["mean_nearest"] <= 0.7

@@ -127,6 +127,7 @@ def test_the_nearest_is_what_comparing_with_everything_finds():
     asked = [changed(draw.choice(texts), draw) if n % 2 else one for n, one in enumerate(instructions(300, draw))]
     plain = [max(f_measure(words(one), words(other)) for other in texts) for one in asked]
     assert [one.score for one in Pool(texts).nearest(asked)] == plain
+    assert [one.score for one in Pool([*texts, "…", ""]).nearest(["…", *asked[:9]])] == [0.0, *plain[:9]]
 
 
 def test_candidates_are_admitted_in_turn_each_against_those_before():
