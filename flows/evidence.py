@@ -14,9 +14,11 @@ from flows.config import NONE, LoopConfig
 from flows.gates import REPRODUCED, Evidence
 from flows.iteration import Steps
 from flows.loop import Loop
-from flows.method_config import CONFIGS, config_class
+from flows.meant import base_of, meant
+from flows.method_config import config_class
 from flows.start import chat_in_force, stored_checkpoint
 from flows.step import Model
+from flows.validation import validated
 from storage.answers import Run
 from storage.checkpoints import checkpoint_fault
 from storage.errors import UserMistake
@@ -35,8 +37,6 @@ from storage.identity import show
 from storage.lineage import Lineage
 from tasks.engines.registry import takes_messages
 
-LATEST = "latest"
-
 FIRST, SECOND = 1, 0
 """Which iteration of the promotion's own run the candidate's steps stand in, and which those of the one it is compared with."""
 
@@ -46,7 +46,6 @@ class Candidate:
     """A checkpoint with the run that made it, and that run's base."""
 
     checkpoint_id: str
-    iteration: int
     run: Run
     config: LoopConfig
     base_id: str
@@ -67,67 +66,16 @@ class Opponent:
 
 
 def candidate_of(lineage: Lineage, text: str) -> Candidate:
-    """The checkpoint that a run tested last, or that an id names; `latest` is the run that was completed last.
-
-    Raises UserMistake where no run of a method made it.
-    """
-    if text == LATEST:
-        text = _latest(lineage)
-    named = lineage.find(text, ("run", "checkpoint"))
-    if named.kind == "run":
-        run = lineage.run(named.id)
-        made = [one for one in lineage.iterations(run.run_id) if one.checkpoint_id is not None]
-        if not made:
-            arms = ", ".join(show("run", one.run_id)[:12] for one in lineage.arms(run.run_id))
-            hint = f"it is a group; name one of its runs: {arms}" if arms else "it has finished no iteration"
-            raise UserMistake(f"{show('run', run.run_id)[:12]} has no checkpoint to promote: {hint}")
-        last = _handed_over(lineage, run) or str(made[-1].checkpoint_id)
-        return _candidate(lineage, run, last, next(one.iteration for one in made[::-1] if one.checkpoint_id == last))
-    found = placed(lineage, named.id)
-    if found is None:
-        raise UserMistake(
-            f"no run of this home has {show('ckp', named.id)[:12]} as an iteration's checkpoint; name one of a run"
-        )
-    return _candidate(lineage, lineage.run(found[0]), named.id, found[1])
-
-
-def _handed_over(lineage: Lineage, run: Run) -> str | None:
-    """The checkpoint that a run's last test was of: its last one, or the best on dev."""
-    tested = (run.facts.get("final_test") or {}).get("evaluation_id")
-    rows = lineage.rows("select checkpoint_id from evaluation where evaluation_id = ?", [tested]) if tested else []
-    return rows[0][0] if rows else None
-
-
-def _latest(lineage: Lineage) -> str:
-    done = [
-        one
-        for one in lineage.runs()
-        if one.method in CONFIGS and one.state == "completed" and not lineage.arms(one.run_id)
-    ]
-    if not done:
-        raise UserMistake("no run of this home is completed yet, so there is no latest one to promote")
-    return max(done, key=lambda one: one.finished_at or one.started_at).run_id
-
-
-def placed(lineage: Lineage, checkpoint_id: str) -> tuple[str, int] | None:
-    """The run and iteration that a checkpoint stands in, the latest started; None where it stands in none."""
-    query = (
-        "select i.run_id, i.iteration from v_iteration i join run r using (run_id) where i.checkpoint_id = ? "
-        "order by i.iteration desc, r.started_at desc, i.run_id limit 1"
+    """The checkpoint that is meant, with the settings of its run. Raises UserMistake where no run of a method made it."""
+    found = meant(lineage, text)
+    if found.run is None:
+        name = show("ckp", found.checkpoint_id)[:12]
+        raise UserMistake(f"no run of this home has {name} as an iteration's checkpoint; name one of a run")
+    run = found.run
+    config = validated(
+        config_class(run.method), {**run.config, "arms": ()}, f"the settings of {show('run', run.run_id)[:12]}"
     )
-    rows = lineage.rows(query, [checkpoint_id])
-    return (str(rows[0][0]), int(rows[0][1])) if rows else None
-
-
-def _candidate(lineage: Lineage, run: Run, checkpoint_id: str, iteration: int) -> Candidate:
-    config = config_class(run.method).model_validate({**run.config, "arms": ()})
-    return Candidate(checkpoint_id, iteration, run, config, base_of(lineage, run.run_id, checkpoint_id))
-
-
-def base_of(lineage: Lineage, run_id: str, checkpoint_id: str) -> str:
-    """What a run started from; a checkpoint that stands in none is its own."""
-    bases = [one.checkpoint_id for one in lineage.iterations(run_id) if one.iteration == 0]
-    return bases[0] or checkpoint_id if bases else checkpoint_id
+    return Candidate(found.checkpoint_id, run, config, base_of(lineage, run.run_id, found.checkpoint_id))
 
 
 @dataclass(frozen=True, slots=True)

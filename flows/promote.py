@@ -23,10 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.aliases import CANDIDATE, Registry
 from flows.config import LoopConfig
-from flows.evidence import Candidate, Opponent, base_of, candidate_of, gather, placed
+from flows.evidence import Candidate, Opponent, candidate_of, gather
 from flows.gates import Evidence, Limits, Ruling, refusal, rule
 from flows.loop import CELLS_SIDE_BY_SIDE, Loop, flow_run_id
 from flows.machine import usable_cores, workers
+from flows.meant import base_of, made_by
 from flows.progress import Listener
 from flows.tracker import Tracker, registered_name
 from flows.watched import watching
@@ -197,8 +198,7 @@ def _opponent(home: Home, now: Promotion | None, candidate: Candidate) -> Oppone
     if not (home.checkpoints / now.checkpoint_id).is_dir():
         return f"version {now.version} holds the alias, and its checkpoint {show('ckp', now.checkpoint_id)[:12]} is not in this home any more"
     with Lineage.open(home, fresh=True) as lineage:
-        found = placed(lineage, now.checkpoint_id)
-        base = base_of(lineage, found[0], now.checkpoint_id) if found else now.checkpoint_id
+        base = base_of(lineage, made_by(lineage, now.checkpoint_id), now.checkpoint_id)
     return Opponent(now.checkpoint_id, base, now.version)
 
 

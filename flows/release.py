@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from flows.evidence import LATEST, candidate_of
+from flows.meant import meant
 from flows.progress import Listener
 from storage.checkpoints import checkpoint_fault
 from storage.errors import StorageFault, UserMistake
@@ -33,7 +33,7 @@ def release(
         raise UserMistake(f"{out} is there already; name a folder that is not")
     making = folder.with_name(f".{folder.name}.tmp")
     with Lineage.open(home, fresh=True) as lineage:
-        checkpoint = lineage.checkpoint(_meant(lineage, text))
+        checkpoint = lineage.checkpoint(meant(lineage, text).checkpoint_id)
         if fault := checkpoint_fault(home, checkpoint.checkpoint_id, checkpoint.files):
             raise StorageFault(fault)
         if merged and checkpoint.kind != "adapter":
@@ -67,12 +67,6 @@ def release(
         making.rename(folder)
         sync_folder(folder.parent)
     return folder
-
-
-def _meant(lineage: Lineage, text: str) -> str:
-    """The checkpoint that an id names, or that a run tested last."""
-    named = None if text == LATEST else lineage.find(text, ("checkpoint", "run"))
-    return named.id if named is not None and named.kind == "checkpoint" else candidate_of(lineage, text).checkpoint_id
 
 
 def _name_base(path: Path, base: str) -> None:

@@ -181,7 +181,7 @@ def _collect_checkpoints(home: Home, found: Plan, keep: AbstractSet[str], since:
     for folder in sorted(home.checkpoints.iterdir()):
         surplus_of_kept = folder.name in found.weights
         if folder.is_dir() and folder.name not in keep and (surplus_of_kept or not _young(folder, since)):
-            found.going.append(_going(home, "checkpoint", folder))
+            found.going.append(_going(home, "checkpoint", folder, links=2 if surplus_of_kept else 1))
 
 
 def _collect_results(home: Home, found: Plan) -> None:
@@ -277,8 +277,8 @@ def _young(path: Path, since: float | None) -> bool:
     return since is not None and path.stat().st_mtime >= since
 
 
-def _going(home: Home, kind: str, path: Path) -> Going:
-    """Its bytes are those that come free: a file that MLflow's copy shares counts nothing."""
+def _going(home: Home, kind: str, path: Path, links: int = 1) -> Going:
+    """Its bytes are those that come free: a file that MLflow's copy shares counts nothing, unless that goes too (`links` 2)."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    freed = sum(stat.st_size for stat in (file.stat() for file in files) if stat.st_nlink == 1)
+    freed = sum(stat.st_size for stat in (file.stat() for file in files) if stat.st_nlink <= links)
     return Going(kind, str(path.relative_to(home.root)), freed)

@@ -1,11 +1,17 @@
 """A loop whose iterations go on with one adapter, and that adapter put into its base."""
 
+import json
 import shutil
 
 import pytest
 
+from flows.progress import SilentListener
+from flows.release import release
+from flows.serving import served
+from storage.errors import UserMistake
 from storage.home import Home
 from storage.lineage import Lineage
+from storage.weights import weights_digest
 from tests.small_run import status_of
 
 pytestmark = pytest.mark.slow
@@ -69,3 +75,33 @@ def test_whole_weights_are_not_trained_from_an_adapter(adapted, starloop):
         "is an adapter, and training.method = full trains whole weights; set it to lora or qlora, or merge"
         in done.stderr
     )
+
+
+def test_an_adapter_is_promoted_served_and_released(adapted, starloop, tmp_path, warm, monkeypatch):
+    home, status = adapted
+    home = Home(shutil.copytree(home, tmp_path / "home"))
+    last = status["iterations"][-1]["checkpoint_id"]
+    done = starloop("promote", status["run_id"], "--force", "--reason", "for a test", "--json", home=home.root)
+    assert done.returncode == 0, done.stderr
+    decided = json.loads(done.stdout)
+    gates = {gate["gate"]: gate for gate in decided["gates"]}
+    assert (decided["state"], decided["checkpoint_id"]) == ("done", last)
+    assert gates["answers"]["figures"] == {"same": 10, "asked": 10}, gates["answers"]["said"]
+    assert gates["digest"]["passed"]
+    assert gates["digest"]["figures"]["files"] > 5, "its base's files, too"
+
+    monkeypatch.setenv("STARLOOP_WARM", warm)
+    one = served(home, SilentListener(), "addition-smoke@champion")
+    assert (one.version, one.checkpoint_id) == (decided["version"], last)
+    assert {path.name for path in one.folder.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert served(home, SilentListener(), "addition-smoke@champion").folder == one.folder, "once"
+
+    folder = release(home, SilentListener(), last, tmp_path / "adapter")
+    assert (folder / "adapter_model.safetensors").is_file()
+    assert str(tmp_path) not in (folder / "adapter_config.json").read_text()
+    assert (folder / "README.md").read_text().startswith("---\nlibrary_name: peft\n")
+    whole = release(home, SilentListener(), last, tmp_path / "whole", merged=True)
+    assert weights_digest(whole) == weights_digest(one.folder)
+    assert ", merged into its base |" in (whole / "README.md").read_text()
+    with pytest.raises(UserMistake, match="is there already; name a folder that is not"):
+        release(home, SilentListener(), last, whole)
