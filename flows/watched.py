@@ -25,6 +25,9 @@ LINES_AT_ONCE = 200
 SHOWN = ("held_out_accuracy", "ci_low", "ci_high", "attempts", "kept", "undecided", "train_rows", "tokens", "wall_s")
 EVENT = "starloop.iteration.finished"
 """The event that automations can wait for; its payload is the iteration's figures."""
+UNDECIDED = "starloop.undecided.many"
+MANY = 0.2
+"""From this share of undecided verdicts on, that is an event of its own: a verifier that cannot decide is no filter."""
 
 
 @contextmanager
@@ -74,7 +77,6 @@ class PrefectListener(LogListener):
 
     def iteration_done(self, iteration: IterationDone) -> None:
         from prefect.artifacts import create_table_artifact
-        from prefect.events import emit_event
 
         super().iteration_done(iteration)
         figures = iteration.summary
@@ -86,9 +88,9 @@ class PrefectListener(LogListener):
         )
         payload = {name: figures.get(name) for name in ("iteration", *SHOWN, "checkpoint_id")}
         attempts = figures.get("attempts") or 0
-        payload["undecided_share"] = (figures.get("undecided") or 0) / attempts if attempts else 0.0
-        resource = {"prefect.resource.id": f"prefect.flow-run.{self._flow_run}", **_deployment()}
-        self._told(lambda: emit_event(EVENT, resource=resource, payload=payload))
+        share = payload["undecided_share"] = (figures.get("undecided") or 0) / attempts if attempts else 0.0
+        for event in (EVENT, *([UNDECIDED] if share > MANY else [])):
+            self._emit(event, payload)
 
     def run_done(self, run: RunDone) -> None:
         from prefect.artifacts import create_markdown_artifact
@@ -105,6 +107,18 @@ class PrefectListener(LogListener):
         """Say what is left to be said."""
         self._ended.set()
         self._thread.join(timeout=10)
+
+    def _emit(self, event: str, payload: dict[str, Any]) -> None:
+        from prefect.events import emit_event
+        from prefect.runtime import deployment
+
+        resource = {"prefect.resource.id": f"prefect.flow-run.{self._flow_run}"}
+        related = (
+            [{"prefect.resource.id": f"prefect.deployment.{deployment.id}", "prefect.resource.role": "deployment"}]
+            if deployment.id
+            else []
+        )
+        self._told(lambda: emit_event(event, resource=resource, related=related, payload=payload))
 
     def _report(self, run: RunDone) -> Path | None:
         """The run's page, where it has figures to show."""
@@ -183,9 +197,3 @@ def links(run: RunDone, report: Path | None) -> str:
 def shown(value: Any) -> Any:
     """A figure as a table shows it."""
     return round(value, 4) if isinstance(value, float) else value
-
-
-def _deployment() -> dict[str, str]:
-    from prefect.runtime import deployment
-
-    return {"starloop.deployment.id": str(deployment.id)} if deployment.id else {}
