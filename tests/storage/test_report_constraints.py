@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from storage.report.constraints import agreement, constraints
+from storage.report.svg import percent
 
 
 def counts(both_yes: int, said_only: int, held_only: int, both_no: int) -> dict[str, int]:
@@ -56,7 +57,7 @@ def test_constraints_stand_easiest_first_with_the_first_and_the_last_iteration()
     assert found is not None
     assert found.columns == ["constraint", "how it is judged", "met, iteration 1", "met, iteration 2", "undecided"]
     assert found.rows == [
-        ["form", "counted", "90.0 %", "—", "1"],
-        ["equations", "followed", "20.0 %", "60.0 %", "0"],
+        ["form", "counted", percent(0.9), "—", "1"],
+        ["equations", "followed", percent(0.2), percent(0.6), "0"],
     ]
     assert found.sentence == "The one they missed most was equations."
