@@ -23,7 +23,7 @@ from storage.significance import mcnemar
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "care-star.md"
 SHOWN = (1, 2, 4, 8)
-"""Iterations whose rationales and accuracies are tabulated."""
+"""Iterations whose rationales are tabulated."""
 
 
 def main() -> None:
@@ -50,22 +50,18 @@ def study(lineage: Lineage) -> str:
 
 
 def accuracies(lineage: Lineage, kinds: dict[str, list[Run]]) -> list[str]:
-    """A row an arm: means over its seeds, each seed after eight iterations, and the test at the end."""
-    columns = " | ".join(f"after {n}" for n in SHOWN)
-    lines = [
-        f"| arm | seeds | base | {columns} | each seed after {SHOWN[-1]} | test, base → final |",
-        "| --- " * (len(SHOWN) + 5) + "|",
-    ]
-    for kind, runs in kinds.items():
-        curves = [
-            {one.iteration: one.held_out_accuracy or 0.0 for one in lineage.iterations(run.run_id)} for run in runs
-        ]
-        cells = [f"{100 * mean(curve[n] for curve in curves):.1f}" for n in (0, *SHOWN)]
-        each = ", ".join(f"{100 * curve[SHOWN[-1]]:.1f}" for curve in curves)
-        before, after = (mean(run.facts[name] for run in runs) for name in ("base_accuracy", "final_accuracy"))
-        lines.append(
-            f"| {kind} | {len(runs)} | {' | '.join(cells)} | {each} | {100 * before:.1f} → **{100 * after:.1f}** |"
-        )
+    """A row an iteration, a column an arm: means over its seeds; then the test, base and final, and each seed's final."""
+    names = [f"{kind} ({len(runs)} seed{'s' if len(runs) > 1 else ''})" for kind, runs in kinds.items()]
+    lines = [f"| dev after iteration | {' | '.join(names)} |", "| --- " * (len(kinds) + 1) + "|"]
+    curves = [[lineage.iterations(run.run_id) for run in runs] for runs in kinds.values()]
+    for n in range(min(len(curve) for runs in curves for curve in runs)):
+        cells = [f"{100 * mean(curve[n].held_out_accuracy or 0.0 for curve in runs):.1f}" for runs in curves]
+        lines.append(f"| {n or 'base'} | {' | '.join(cells)} |")
+    tests = [[run.facts["final_test"] for run in runs] for runs in kinds.values()]
+    cells = [f"**{100 * mean(one['accuracy'] for one in runs):.1f}**" for runs in tests]
+    lines.append(f"| test, n = {tests[0][0]['n']} | {' | '.join(cells)} |")
+    each = [", ".join(f"{100 * one['accuracy']:.1f}" for one in runs) for runs in tests]
+    lines.append(f"| test, each seed | {' | '.join(each)} |")
     return lines
 
 

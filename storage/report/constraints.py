@@ -23,7 +23,7 @@ class Constraints:
 def constraints(arm: Arm) -> Constraints | None:
     """Over an arm's iterations; None where its samples were judged by their answer alone."""
     told = {one.iteration: one.figures["constraints"] for one in arm.iterations if one.figures.get("constraints")}
-    if not told:
+    if all(name == "" for one in told.values() for name in one):
         return None
     names = sorted(
         {name for one in told.values() for name in one},
