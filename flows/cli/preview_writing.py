@@ -26,11 +26,11 @@ def show_writing(
         shown = examples_of(human, [], first, place)
         show(f"proposal {place + 1}", proposal(template, [one.question for one in shown], chat).text)
     instruction = human[0].question
-    show("classification", classification(template, instruction, chat).text)
+    show("classify", classification(template, instruction, chat).text)
     show("label first", request(template, instruction, True, chat).text)
     show("input first", request(template, instruction, False, chat).text)
     drawn = form_of(config.seed, instruction, "INPUT", "OUTPUT")
     for form in TRAINED:
-        name = f"{form}{' (drawn)' if form == drawn else ''}"
+        name = f"{form}{' drawn' if form == drawn else ''}"
         show(name, f"{trained(template, form, instruction, 'INPUT', chat)} OUTPUT")
     show("correctness", config.correctness)

@@ -339,5 +339,5 @@ def test_a_preview_shows_the_prompts_of_the_first_round_as_they_are_sent(written
     shown: dict[str, str] = {}
     show_writing(written.config, "self_instruct", None, 2, shown.__setitem__)
     assert [shown["proposal 1"], shown["proposal 2"]] == written.prompts("propose 1")[:2]
-    assert sum(name.endswith("(drawn)") for name in shown) == 1
+    assert sum(name.endswith(" drawn") for name in shown) == 1
     assert shown["correctness"] == UNCHECKED

@@ -62,7 +62,7 @@ def test_a_sum_is_refined_from_the_answers_of_its_candidates():
 CHOICES = Problem.of("case", "train", "Which one?", "B", info={"choices": {"A": "this", "B": "that"}})
 
 
-@pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("template", sorted(path.parent.name for path in TEMPLATES.glob("*/answer.jinja")))
 def test_every_template_set_can_refine_and_those_for_words_can_criticise(template: str):
     shown = render_refinement(template, CHOICES, ["first A1", "second A2"])
     assert "Which one?" in shown.text
