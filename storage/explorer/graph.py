@@ -57,7 +57,7 @@ class Web:
         key = f"{kind}:{identity}"
         if key not in self.nodes:
             self.nodes[key] = Node(
-                key, kind, title or short(kind, identity), brief(note, 34), f"/{kind}/{identity}", tone
+                key, kind, title or short(kind, identity), brief(note, 31), f"/{kind}/{identity}", tone
             )
         return key
 
@@ -83,7 +83,7 @@ def short(kind: str, identity: str) -> str:
     return show(PREFIX[kind], identity)[:12] if kind in PREFIX else identity[:8]
 
 
-def brief(text: str, most: int = 26) -> str:
+def brief(text: str, most: int = 24) -> str:
     """As much of a text as a node has room for."""
     shown = plain(text, most)
     return shown if len(shown) <= most + 1 else f"{shown[:most]}…"

@@ -1,9 +1,15 @@
 """The explorer over HTTP: who may ask, what is found, what hostile text becomes."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from html import unescape
 from pathlib import Path
 
+import httpx2
 import pytest
 from hostile_loop import LONG, OTHER, tell_hostile
 from starlette.testclient import TestClient
@@ -350,6 +356,49 @@ def test_the_snapshot_is_kept_until_the_newer_one_is_asked_for(tmp_path, told):
     after = client.post("/reload?to=/", headers={"origin": "http://127.0.0.1:8420"})
     assert "a later run" in after.text
     assert client.get("/fresh").json() == {"newer": False}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/attempts",
+        "/examples",
+        "/rationales",
+        "/compare",
+        "/rejected",
+        "/flips",
+        "/sql",
+        "/attempts?text=a&verdict=passed",
+    ],
+)
+def test_a_home_where_nothing_has_run_has_every_page(home, address):
+    client = TestClient(open_explorer(home, TOKEN, 8420), base_url="http://127.0.0.1:8420")
+    client.get(f"/?token={TOKEN}")
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "<h1>" in answer.text
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_address_serves_it_and_ends(told):
+    command = [sys.executable, "-P", "-m", "flows.cli.main", "explore", "--port", "0", "--home", str(told.home.root)]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert served.stdout is not None
+    address = next(line.strip() for line in served.stdout if "http://" in line)
+    client = httpx2.Client()
+    for _ in range(100):
+        try:
+            answer = client.get(address, follow_redirects=True)
+            break
+        except httpx2.TransportError:
+            time.sleep(0.1)
+    assert "starloop explorer" in answer.text
+    assert "server" not in answer.headers
+    client.close()
+    served.send_signal(signal.SIGINT)
+    assert served.wait(20) == 0
+    served.stdout.close()
 
 
 def test_each_row_has_one_owner_and_scattered_shards_have_all_their_rows(told, truth):
