@@ -69,7 +69,7 @@ class Catalogue:
         found = self.written.get(identity)
         if found is None:
             return ""
-        return f"{self.run_name(found.run_id)} · {'base' if found.iteration == 0 else f'iteration {found.iteration}'}"
+        return f"{'base' if found.iteration == 0 else f'iteration {found.iteration}'} · {self.run_name(found.run_id)}"
 
 
 COUNTED = ("attempt", "verdict", "example", "problem", "prompt", "mix", "checkpoint", "evaluation")

@@ -56,7 +56,9 @@ class Web:
         """A thing with a page of its own; its key."""
         key = f"{kind}:{identity}"
         if key not in self.nodes:
-            self.nodes[key] = Node(key, kind, title or short(kind, identity), note, f"/{kind}/{identity}", tone)
+            self.nodes[key] = Node(
+                key, kind, title or short(kind, identity), brief(note, 31), f"/{kind}/{identity}", tone
+            )
         return key
 
     def more(self, near: str, title: str, note: str = "", href: str = "") -> str:
@@ -81,10 +83,10 @@ def short(kind: str, identity: str) -> str:
     return show(PREFIX[kind], identity)[:12] if kind in PREFIX else identity[:8]
 
 
-def brief(text: str) -> str:
+def brief(text: str, most: int = 24) -> str:
     """As much of a text as a node has room for."""
-    shown = plain(text, 26)
-    return shown if len(shown) <= 27 else f"{shown[:26]}…"
+    shown = plain(text, most)
+    return shown if len(shown) <= most + 1 else f"{shown[:most]}…"
 
 
 def attempt_web(

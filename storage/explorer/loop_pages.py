@@ -89,7 +89,7 @@ def comparison(session: Session, request: Request) -> Response:
         "dev" if (run_id, "dev") in pairs else next((s for r, s in pairs if r == run_id), "dev")
     )
     found = None
-    if run_id:
+    if run_id and (run_id, split) in several:
         before, after = choose(catalogue, run_id, split, number(request, "from"), number(request, "to"))
         with session.held.lineage() as lineage:
             found = compare(lineage, before, after, change, number(request, "start", 0) or 0)

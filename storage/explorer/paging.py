@@ -71,12 +71,14 @@ def look_through(
 
 
 def _window(batches: Sequence[Batch], point: _Point, size: int) -> tuple[list[Batch], list[int], _Point]:
-    """The pieces of the next window, the place of each, and where the window ends."""
+    """The pieces of the next window, the place of each, and where the window ends; no two pieces have a row in common."""
     pieces, places = [], []
     while point.place < len(batches) and size > 0 and len(pieces) < MOST_PIECES:
         batch = batches[point.place]
         high = batch.rows.high if point.below is None else min(batch.rows.high, point.below - 1)
         low = max(batch.rows.low, high - size + 1)
+        if any(low <= one.rows.high and one.rows.low <= high for one in pieces):
+            break  # the same rows in another step: each row has one piece in a window
         if high >= low:
             pieces.append(replace(batch, rows=Range(low, high)))
             places.append(point.place)

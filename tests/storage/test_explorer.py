@@ -1,9 +1,15 @@
 """The explorer over HTTP: who may ask, what is found, what hostile text becomes."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from html import unescape
 from pathlib import Path
 
+import httpx2
 import pytest
 from hostile_loop import LONG, OTHER, tell_hostile
 from starlette.testclient import TestClient
@@ -67,7 +73,7 @@ def ids(page: str, kind: str = "attempt") -> list[str]:
 def test_nobody_gets_in_without_the_token(stranger):
     assert stranger.get("/").status_code == 403
     assert stranger.get("/?token=wrong").status_code == 403
-    assert stranger.get("/", cookies={"starloop_explorer_8420": "wrong"}).status_code == 403
+    assert stranger.get("/", headers={"cookie": "starloop_explorer_8420=wrong"}).status_code == 403
     assert stranger.get("/static/page.js").status_code == 403
 
 
@@ -111,6 +117,7 @@ def test_every_answer_has_a_strict_policy(client, address):
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_every_link_of_every_page_leads_somewhere(client):
     seen, waiting, visited = {"/"}, ["/"], set()
     while waiting:
@@ -238,7 +245,7 @@ def test_what_the_hint_adds_is_marked():
 
 @pytest.mark.parametrize("address", ["/", "/attempts", "/examples", "/rejected?run={hostile run}", "/flips", "/run/{hostile run}", "/attempt/{script}",
                                      "/attempt/{marks}", "/attempt/{long}", "/example/{hostile example}", "/problem/{hostile problem}",
-                                     "/rationales?run={hostile run}", "/attempts?text=%3Cscript%3E%1B&reason=%22%3E%3Cscript%3Ealert(1)",
+                                     "/rationales?run={hostile run}", "/attempts?text=%3Cscript%3E&reason=%22%3E%3Cscript%3Ealert(1)",
                                      "/sql?q=select+text,+text+as+%22%3Cscript%3E%22+from+attempt+union+all+select+%27%22%3E%3Cscript%3E%27,null",
                                      "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/nowhere%3Cscript%3E"])  # fmt: skip
 def test_hostile_text_is_text(client, told, address):
@@ -321,7 +328,7 @@ def test_a_query_of_ones_own_is_saved_as_a_file(client, told):
     "address",
     ["/attempt/12", "/attempt/" + "0" * 32, "/example/" + "f" * 32, "/checkpoint/" + "0" * 32, "/mix/" + "0" * 32, "/problem/zz", "/run/nothing",
      "/text/attempt/" + "0" * 32 + "/text", "/text/run/" + "0" * 32 + "/config", "/attempts?verdict=maybe", "/attempts?iteration=-1",
-     "/attempts?id=xyz", "/attempts?after=99.9", "/attempts?after=x", "/compare?run=ff00", "/compare?change=x", "/flips?after=1", "/nowhere",
+     "/attempts?id=xyz", "/attempts?after=99.9", "/attempts?after=x", "/compare?change=x", "/flips?after=1", "/nowhere",
      "/mix/{}?start=x", "/go?id=zz"],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(client, address):
@@ -349,6 +356,49 @@ def test_the_snapshot_is_kept_until_the_newer_one_is_asked_for(tmp_path, told):
     after = client.post("/reload?to=/", headers={"origin": "http://127.0.0.1:8420"})
     assert "a later run" in after.text
     assert client.get("/fresh").json() == {"newer": False}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/attempts",
+        "/examples",
+        "/rationales",
+        "/compare",
+        "/rejected",
+        "/flips",
+        "/sql",
+        "/attempts?text=a&verdict=passed",
+    ],
+)
+def test_a_home_where_nothing_has_run_has_every_page(home, address):
+    client = TestClient(open_explorer(home, TOKEN, 8420), base_url="http://127.0.0.1:8420")
+    client.get(f"/?token={TOKEN}")
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "<h1>" in answer.text
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_address_serves_it_and_ends(told):
+    command = [sys.executable, "-P", "-m", "flows.cli.main", "explore", "--port", "0", "--home", str(told.home.root)]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert served.stdout is not None
+    address = next(line.strip() for line in served.stdout if "http://" in line)
+    client = httpx2.Client()
+    for _ in range(100):
+        try:
+            answer = client.get(address, follow_redirects=True)
+            break
+        except httpx2.TransportError:
+            time.sleep(0.1)
+    assert "starloop explorer" in answer.text
+    assert "server" not in answer.headers
+    client.close()
+    served.send_signal(signal.SIGINT)
+    assert served.wait(20) == 0
+    served.stdout.close()
 
 
 def test_each_row_has_one_owner_and_scattered_shards_have_all_their_rows(told, truth):

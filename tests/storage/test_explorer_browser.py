@@ -128,7 +128,9 @@ def test_the_list_says_what_the_graph_shows(page, site):
     drawn = set(page.locator(".graph a").evaluate_all("links => links.map(link => link.getAttribute('href'))"))
     page.get_by_text("The same as a list").click()
     listed = set(page.locator(".aslist a").evaluate_all("links => links.map(link => link.getAttribute('href'))"))
-    assert drawn == listed
+    assert (
+        listed - {f"/example/{story.ids['mended']}"} == drawn
+    )  # its own training set led to a later attempt that is evidence for it
     assert len(drawn) > 8
 
 
