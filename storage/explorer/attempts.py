@@ -110,11 +110,12 @@ def read_lines(
     for row, batch in rows:
         if row in read:
             attempt_id, problem_id, prompt_id, tokens, length, start, snippet = read[row]
+            question, gold, stratum = problems.get(problem_id, (None, None, None))
+            verdict, reason = outcomes.get((batch.run_id, batch.iteration, attempt_id), ("none", None))
             lines.append(
                 AttemptLine(
-                    attempt_id, batch.run_id, batch.iteration, batch.step, *problems.get(problem_id, (None, None, None)),
-                    hints.get(prompt_id, False), snippet, start, length, tokens,
-                    *outcomes.get((batch.run_id, batch.iteration, attempt_id), ("none", None)),
+                    attempt_id, batch.run_id, batch.iteration, batch.step, question, gold, stratum, hints.get(prompt_id, False),
+                    snippet, start, length, tokens, verdict, reason,
                 )
             )  # fmt: skip
     return lines

@@ -1,5 +1,7 @@
 """Pages of one thing: what it says, its graph, and what stands beside it."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -129,7 +131,7 @@ def text(session: Session, request: Request) -> Response:
 
 
 def _shown(
-    session: Session, request: Request, kind: str, identity: str, web: Web, section: str, **values: object
+    session: Session, request: Request, kind: str, identity: str, web: Web, section: str, **values: Any
 ) -> Response:
     return session.page(
         request, f"{kind}.html.jinja", section, f"{kind} {short(kind, identity)}", kind=kind, identity=identity, web=web,
