@@ -153,10 +153,9 @@ def arms(lineage: Lineage, kinds: dict[str, list[Run]]) -> str:
             percent([run.facts["final_accuracy"] for run in runs]),
         ]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-    minutes = sum(run.facts["wall_s"] for some in kinds.values() for run in some) / 60
     seeds = max(map(len, kinds.values()))
     how = f"{seeds} seeds" if seeds > 1 else "one seed"
-    lines += ["", f"The last iteration on dev, {how}. All of it together took {minutes:.0f} minutes on two cores."]
+    lines += ["", f"The last iteration on dev, {how}."]
     return "\n".join(lines)
 
 
