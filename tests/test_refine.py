@@ -66,10 +66,14 @@ def read(runtime, output, role, kind):
 
 
 @pytest.fixture
-def candidates(written) -> Output:
-    """Two a problem: 1+1 and 2+2 are always wrong, 3+3 sometimes right, 4+4 always."""
+def candidates(runtime, written) -> Output:
+    """Two a problem: 1+1 and 2+2 are always wrong, 3+3 once right and once wrong, 4+4 always right."""
     answers = {"What is 3+3?": ["6", "7"], "What is 4+4?": "8", "*": "wrong"}
-    return written(sample, answers, first_sample=0, samples=2)
+    for seed in range(50):  # what a script draws depends on the problems' ids, and these on where the file lies
+        output = written(sample, answers, first_sample=0, samples=2, seed=seed)
+        if {"6", "7"} <= {one.text for one in read(runtime, output, "attempts", Attempt)}:
+            return output
+    raise AssertionError("no seed gives a right and a wrong candidate")
 
 
 def refined(written, candidates, answers, **arguments):

@@ -27,8 +27,8 @@ def said(arguments: list[str], home: Path, **environment: str) -> tuple[int, str
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run", "start", "--preset", "x"], "no method 'start'; this checkout has: star"),
-        (["run", "star", "--preset", "adition"], "no preset 'adition'; for star there are: addition-controls, addition-paper"),
+        (["run", "start", "--preset", "x"], "no method 'start'; this checkout has: care_star, gsr, rest, rest_em"),
+        (["run", "star", "--preset", "adition"], "no preset 'adition'; for star there are: addition-compare, addition-controls, addition-paper"),
         ([*RUN, "--set", "training.step=3"], "no setting 'training.step' in star with preset addition-smoke; there are: batch_size"),
         ([*RUN, "--set", "training.steps=0"], "training.steps = 0 does not fit"),
         ([*RUN, "--set", "training.steps"], "--set 'training.steps' does not fit; write --set name=value"),

@@ -139,7 +139,7 @@ def test_a_run_that_breaks_down_is_failed(runs, runtime):
 def summary(number, **figures):
     return {
         "iteration": number, "held_out_accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 10, "strata": {}, "seconds": {},
-        "kept": 0, "rationalized_kept": 0, "attempts": 0, "correct": 0, "tasks_run": 1, **figures,
+        "kept": 0, "rationalized_kept": 0, "attempts": 0, "correct": 0, "tasks_run": 1, "tokens": 0, **figures,
     }  # fmt: skip
 
 

@@ -175,7 +175,9 @@ def test_a_range_that_does_not_fit_is_a_mistake(ref: str):
 
 
 def test_an_unknown_set_or_split_names_the_valid_ones():
-    with pytest.raises(UserMistake, match="'additon'; this checkout has: addition, arc, commonsense_qa, gsm8k"):
+    with pytest.raises(
+        UserMistake, match="'additon'; this checkout has: addition, arc, commonsense_qa, constrained, gsm8k"
+    ):
         load("additon:1-5")
     with pytest.raises(UserMistake, match="train, dev, test"):
         load("addition").take("valid", 0, 1)

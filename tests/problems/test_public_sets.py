@@ -212,7 +212,8 @@ def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserMistake, match="gsm8k has no option 'folder=x'; it has: data, revision"):
         load("gsm8k:folder=x")
     with pytest.raises(
-        UserMistake, match="no problem set 'gsm'; this checkout has: addition, arc, commonsense_qa, gsm8k, hub"
+        UserMistake,
+        match="no problem set 'gsm'; this checkout has: addition, arc, commonsense_qa, constrained, gsm8k, hub",
     ):
         load("gsm")
 

@@ -91,7 +91,8 @@ def test_a_dotted_path_is_a_users_own_verifier(tmp_path: Path, monkeypatch: pyte
 
 def test_an_unknown_verifier_names_those_there_are():
     with pytest.raises(
-        UserMistake, match="no verifier 'maths'; this checkout has: choice, code, constraints, exact, judge, math"
+        UserMistake,
+        match="no verifier 'maths'; this checkout has: choice, code, constraints, exact, instruction, judge, math",
     ):
         load("maths")
     with pytest.raises(UserMistake, match="sums takes no options"):
