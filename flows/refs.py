@@ -11,6 +11,7 @@ from flows.config import EMBEDDED, NONE, OWN, Action, HealthConfig, LoopConfig
 from flows.fitting import check_fits, check_ranks
 from flows.method_config import GsrConfig, SelfInstructConfig
 from flows.refinable import check_refinable
+from flows.search_refs import check_search, code_behind_search
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -64,6 +65,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         **({"templates": list(map(template_text, config.further_templates))} if config.further_templates else {}),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
+        **code_behind_search(config),
     }
 
 
@@ -99,6 +101,7 @@ def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     code_behind(config)
     check_options(config.engine)
     config.check_problems()
+    check_search(config)
     problem_set = load_problems(config.problems)
     for split in splits:
         if problem_set.size(split) == 0:
