@@ -50,7 +50,7 @@ BUDGETS = {
     "12 branches, 50 rounds": (12, 50),
 }
 """What a tree may use: steps that are drawn after a node, and rounds."""
-SAMPLES = 64
+SAMPLES = 32
 """Samples of each problem that budgets are filled from."""
 PROBLEMS = 200
 ALONE = 8

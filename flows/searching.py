@@ -122,7 +122,7 @@ def _searched(
         "sampled_tokens": _sum(grown, "tokens"),
         "nodes": _sum(grown, "nodes"),
         "values_read": _sum(grown, "valued"),
-        "rounds": _sum(grown, "rounds"),
+        "search_rounds": _sum(grown, "rounds"),
         "trees_at_the_gate": _sum(grown, "gated"),
         "trees_without_solution": accounting_of(grown).undecided,
     }

