@@ -4,6 +4,7 @@ The choice is by rule: a tree of middling size, the hardest stratum first, then 
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
@@ -50,7 +51,7 @@ class Drawn:
 
 def search_trees(cursor: duckdb.DuckDBPyConnection, arm: Arm) -> list[Drawn]:
     """At most two; none where the run did not search."""
-    given = {"run": arm.run.run_id}
+    given: dict[str, Any] = {"run": arm.run.run_id}
     last = rows(cursor, "select max(iteration) from v_tree where run_id = ? and step = 'search'", [arm.run.run_id])
     if not last or last[0][0] is None:
         return []
@@ -63,9 +64,9 @@ def search_trees(cursor: duckdb.DuckDBPyConnection, arm: Arm) -> list[Drawn]:
     return drawn
 
 
-def _drawn(cursor: duckdb.DuckDBPyConnection, given: dict[str, object], title: str, row: tuple[object, ...]) -> Drawn:
+def _drawn(cursor: duckdb.DuckDBPyConnection, given: dict[str, Any], title: str, row: tuple[Any, ...]) -> Drawn:
     tree_id, question, gold, stratum, count, tokens, solutions, right, value, answer, iteration = row
-    branches: dict[object, Branch] = {}
+    branches: dict[Any, Branch] = {}
     root: Branch | None = None
     found = cursor.execute(_NODES, given | {"tree": tree_id}).fetchall()
     for node_id, parent_id, kind, worth, visits, terminal, closed, text, passed in found[: MOST_NODES + 1]:

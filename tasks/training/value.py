@@ -63,14 +63,15 @@ def open_base(folder: Path, seed: int) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            opened: Any = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, num_labels=1, output_loading_info=True
             )
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise TrainingFault(f"{folder} cannot become a value model: {str(error).splitlines()[0]}") from error
+    model, loading = opened
     lacking = sorted(set(map(str, loading["missing_keys"])) - set(HEAD))
     if lacking or not hasattr(model, "score"):
         raise TrainingFault(
