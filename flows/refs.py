@@ -99,9 +99,9 @@ def limits(health: HealthConfig) -> dict[str, tuple[float, Action]]:
 def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserMistake for refs that are unknown or do not fit each other: what would otherwise end a run after minutes."""
     code_behind(config)
+    check_search(config)
     check_options(config.engine)
     config.check_problems()
-    check_search(config)
     problem_set = load_problems(config.problems)
     for split in splits:
         if problem_set.size(split) == 0:
