@@ -180,5 +180,5 @@ def test_the_preset_for_real_hardware_can_be_planned_without_its_models(tmp_path
     steps = {(step.iteration, step.title): step for step in made.steps}
     assert steps[0, "take in value"].run == 1
     assert set(steps[1, "search"].waits_for) == {"0 take in", "1 fit first value"}
-    assert set(steps[2, "search"].waits_for) == {"1 fine-tune", "1 fit value"}
+    assert set(steps[2, "search"].waits_for) == {"0 take in", "1 fine-tune", "1 fit value"}, "the first for its chat"
     assert [one.partition(" ")[0] for one in made.assumed] == ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct"]
