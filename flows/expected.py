@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.manifest import Accounting, Manifest, Output
+from tasks.training.child import kind_of
 
 PROMISE = re.compile(r"promised:([^:\"]+):")
 """How a promise is written: `promised:<iteration> <step>:<what tells it from others>`."""
@@ -152,6 +153,25 @@ def _admitted(call: Mapping[str, Any], promise: Promise, asked: float) -> Output
     return _output(promise, asked, {"verdicts": "verdict", "problems": "problem"}, facts)
 
 
+def _searched(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    del call
+    tables = {
+        "attempts": "attempt", "steps": "attempt", "prompts": "prompt", "derivations": "derivation", "nodes": "node"
+    }  # fmt: skip
+    return _output(
+        promise,
+        asked,
+        tables,
+        {"tokens": 0, "nodes": 0, "solutions": 0, "valued": 0, "rounds": 0, "gated": 0, "closed": 0},
+    )
+
+
+def _value_set(call: Mapping[str, Any], promise: Promise, asked: float) -> Output:
+    output = _mix(call, promise, asked)
+    output.facts.update({"trees": 0, "best_right": 0, "summed_right": 0, "any_right": 0})
+    return output
+
+
 EXPECTED: dict[str, Expectation] = {
     "propose_instructions": _proposals,
     "admit_instructions": _admitted,
@@ -184,6 +204,8 @@ EXPECTED: dict[str, Expectation] = {
     "agreement": _agreement,
     "health": _health,
     "trust": _trust,
+    "search": _searched,
+    "value_set": _value_set,
 }
 """Task to what it is expected to give back. Problems are posed for real: that is quick, and everything depends on them."""
 
@@ -197,7 +219,7 @@ def waits_for(text: str) -> tuple[str, ...]:
 
 
 def _kind(call: Mapping[str, Any]) -> str:
-    return "adapter" if call["recipe"].adapts else "full"
+    return kind_of(call["recipe"])
 
 
 def _output(promise: Promise, asked: float, tables: Mapping[str, str], facts: Mapping[str, Any]) -> Output:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from flows.config import ALL, NONE, OWN, LoopConfig, MixConfig, SamplingConfig
+from flows.search_config import SearchConfig, ValueConfig
 from storage.errors import UserMistake
 
 UNCHECKED = "correctness is not checked: the filters look at form and novelty only; in the paper 54 % of such instances were right"
@@ -90,6 +91,22 @@ class RestEmConfig(LoopConfig):
         Literal["last", "best"],
         Field(description="the model that is tested and handed over: the last one, or the one that did best on dev"),
     ] = "best"
+
+
+class RestMctsConfig(LoopConfig):
+    """ReST-MCTS* (Zhang et al. 2024): solutions by tree search with a learned process value, which learns from the trees."""
+
+    sampling: SamplingConfig = SamplingConfig(temperature=0.7)
+    search: SearchConfig = SearchConfig()
+    value: ValueConfig = ValueConfig()
+    restart: Annotated[Literal["base", "previous"], Field(description="which weights each iteration trains from")] = (
+        "previous"
+    )
+
+    @property
+    def step_delimiter(self) -> str:
+        """What ends a step; empty where that is a number of tokens."""
+        return "" if self.search.delimiter == NONE else self.search.delimiter
 
 
 class GsrConfig(LoopConfig):
@@ -243,6 +260,7 @@ CONFIGS: dict[str, type[LoopConfig]] = {
     "gsr": GsrConfig,
     "rest": RestConfig,
     "rest_em": RestEmConfig,
+    "rest_mcts": RestMctsConfig,
     "self_instruct": SelfInstructConfig,
     "star": StarConfig,
 }

@@ -14,6 +14,7 @@ FLOWS = {
     "promote": "flows.promote:promote",
     "rest": "flows.rest:rest",
     "rest_em": "flows.rest_em:rest_em",
+    "rest_mcts": "flows.rest_mcts:rest_mcts",
     "reverify": "flows.reverify:reverify",
     "self_instruct": "flows.self_instruct:self_instruct",
     "star": "flows.star:star",

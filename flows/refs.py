@@ -11,6 +11,7 @@ from flows.config import EMBEDDED, NONE, OWN, Action, HealthConfig, LoopConfig
 from flows.fitting import check_fits, check_ranks
 from flows.method_config import GsrConfig, SelfInstructConfig
 from flows.refinable import check_refinable
+from flows.search_refs import check_search, code_behind_search
 from storage.errors import UserMistake
 from storage.home import Home
 from storage.identity import content_id, show
@@ -64,6 +65,7 @@ def code_behind(config: LoopConfig) -> dict[str, object]:
         **({"templates": list(map(template_text, config.further_templates))} if config.further_templates else {}),
         "verifiers": [verifier_code(verifier) for verifier in verifiers],
         **also,
+        **code_behind_search(config),
     }
 
 
@@ -97,6 +99,7 @@ def limits(health: HealthConfig) -> dict[str, tuple[float, Action]]:
 def check(config: LoopConfig, splits: Sequence[str] = SPLITS) -> None:
     """Raises UserMistake for refs that are unknown or do not fit each other: what would otherwise end a run after minutes."""
     code_behind(config)
+    check_search(config)
     check_options(config.engine)
     config.check_problems()
     problem_set = load_problems(config.problems)

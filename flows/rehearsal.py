@@ -162,6 +162,8 @@ class Rehearsal:
             return sum((self._span(part.attempts) for part in call["judged"]), start=NOTHING)
         if task in ("propose", "choose"):
             return Span(call["count"], call["count"])
+        if task == "value_set":
+            return sum((self._span(part.solutions) for part in call["trees"]), start=NOTHING)
         for name in ("attempts", "members", "problems"):
             if isinstance(call.get(name), Manifest):
                 return self._span(call[name])

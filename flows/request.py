@@ -23,6 +23,7 @@ from flows.method_config import (
     GsrConfig,
     RestConfig,
     RestEmConfig,
+    RestMctsConfig,
     SelfInstructConfig,
     StarConfig,
 )
@@ -66,6 +67,7 @@ CareStarOverrides = optional(CareStarConfig, "CareStarOverrides")
 GsrOverrides = optional(GsrConfig, "GsrOverrides")
 RestOverrides = optional(RestConfig, "RestOverrides")
 RestEmOverrides = optional(RestEmConfig, "RestEmOverrides")
+RestMctsOverrides = optional(RestMctsConfig, "RestMctsOverrides")
 SelfInstructOverrides = optional(SelfInstructConfig, "SelfInstructOverrides")
 StarOverrides = optional(StarConfig, "StarOverrides")
 
@@ -129,6 +131,15 @@ class RestEmRequest(Request):
     )
 
 
+class RestMctsRequest(Request):
+    """A ReST-MCTS* run: a preset, and what of it should be different."""
+
+    preset: str | None = preset_field("rest_mcts")
+    overrides: RestMctsOverrides = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=RestMctsOverrides, title="overrides", description="every empty field is as the preset says"
+    )
+
+
 class SelfInstructRequest(Request):
     """A Self-Instruct run: a preset, and what of it should be different."""
 
@@ -152,6 +163,7 @@ REQUESTS: dict[str, type[Request]] = {
     "gsr": GsrRequest,
     "rest": RestRequest,
     "rest_em": RestEmRequest,
+    "rest_mcts": RestMctsRequest,
     "self_instruct": SelfInstructRequest,
     "star": StarRequest,
 }

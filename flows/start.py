@@ -34,6 +34,8 @@ def architecture_of(config: LoopConfig, template: str) -> Architecture:
 def stored_checkpoint(home: Home, source: str) -> Model:
     """The checkpoint of this home that a source names."""
     found = find_checkpoint(home, bare(source))
+    if found.kind == "value":
+        raise UserMistake(f"{source} is a value model, which writes nothing; name the checkpoint of a policy")
     base = found.parent_id if found.kind == "adapter" else None
     return Model(found.checkpoint_id, found.weights_digest, found.kind, base)
 

@@ -158,6 +158,18 @@ _GROWTH = (
         "example",
         "select example_id from example_evidence where problem_id in (from gone_problem) and attempt_id is null",
     ),
+    # A step of a search goes with the last solution that it is a part of, and so does whatever was written after it.
+    (
+        "attempt",
+        "select d.parent_id from derivation d where d.role = 'step' and d.child_id in (from gone_attempt) and not exists "
+        "(select 1 from derivation o where o.role = 'step' and o.parent_id = d.parent_id and o.child_id not in (from gone_attempt))",
+    ),
+    ("attempt", "select child_id from derivation where role = 'step' and parent_id in (from gone_attempt)"),
+    (
+        "attempt",
+        "select n.attempt_id from node n join node above on above.node_id = n.parent_id "
+        "where above.attempt_id in (from gone_attempt)",
+    ),
     # What was posed by an attempt is part of its text, also the other way round, and so is a prompt that shows it.
     (
         "attempt",
@@ -176,6 +188,11 @@ _GROWTH = (
 _HANGING = (
     ("verdict", "select verdict_id from verdict where attempt_id in (from gone_attempt)"),
     ("prompt", "select prompt_id from attempt where problem_id in (from gone_whole)"),
+    (
+        "prompt",
+        "select a.prompt_id from attempt a join node n using (attempt_id) where n.depth > 1 and a.attempt_id in (from gone_attempt) "
+        "and not exists (select 1 from attempt o where o.prompt_id = a.prompt_id and o.attempt_id not in (from gone_attempt))",
+    ),
     (
         "prompt",
         "select child.prompt_id from derivation d join attempt parent on parent.attempt_id = d.parent_id join attempt child "

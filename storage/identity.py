@@ -18,11 +18,13 @@ PREFIXES = {
     "evl": "evaluation",
     "exm": "example",
     "mix": "mix",
+    "nod": "node",
     "prb": "problem",
     "pmt": "prompt",
     "prm": "promotion",
     "run": "run",
     "stp": "step",
+    "tre": "tree",
     "trn": "training",
     "vrd": "verdict",
 }

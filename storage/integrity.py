@@ -42,6 +42,12 @@ REFERENCES = (
     ("evaluation_item", "problem_id", "problem"),
     ("evaluation_item", "attempt_id", "attempt"),
     ("evaluation_item", "verdict_id", "verdict"),
+    ("node", "problem_id", "problem"),
+    ("node", "checkpoint_id", "checkpoint"),
+    ("node", "value_checkpoint_id", "checkpoint"),
+    ("node", "parent_id", "node"),
+    ("node", "attempt_id", "attempt"),
+    ("node", "solution_id", "attempt"),
     ("step", "run_id", "run"),
     ("step_shard", "step_id", "step"),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from storage.identity import canonical_json, content_id
+from storage.nodes import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,8 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights with what is needed to use them. `kind`: full, adapter or external; `source`: a ref for models taken from outside.
+    """Weights with what is needed to use them. `kind`: full, adapter, value (it reads and writes nothing) or external; `source`: a
+    ref for models taken from outside.
 
     `files` is canonical JSON, file name to digest. The folder is `checkpoints/<checkpoint_id>` under home;
     an external one, which wrote imported attempts and was never here, has neither.
@@ -364,6 +366,7 @@ Record = (
     | Checkpoint
     | Evaluation
     | EvaluationItem
+    | Node
     | Tombstone
 )
 
@@ -383,6 +386,7 @@ RECORDS: dict[str, type[Record]] = {
         Checkpoint,
         Evaluation,
         EvaluationItem,
+        Node,
         Tombstone,
     )
 }

@@ -13,7 +13,9 @@ TASKS = {
     "rationalize": "tasks.rationalize:rationalize",
     "sample": "tasks.sample:sample",
     "score": "tasks.evaluate:score",
+    "search": "tasks.search:search",
     "take_in": "tasks.pretrained:take_in",
+    "value_set": "tasks.value_model:value_set",
     "verify": "tasks.verify:verify",
 }
 """Task name to where it is written."""

@@ -33,9 +33,11 @@ COUNTED = ("tasks.engines", "tasks.problems", "tasks.prompts", "tasks.training",
 SHARED = frozenset(
     {
         "tasks.composition",
+        "tasks.forest",
         "tasks.generation",
         "tasks.judgements",
         "tasks.sample",
+        "tasks.tree",
         "tasks.verify",
         "storage.significance",
     }

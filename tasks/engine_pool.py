@@ -24,6 +24,7 @@ class EnginePool:
         self._threads = max(1, threads // workers)
         self._lock = threading.Lock()
         self._idle: list[tuple[str, Path, EngineProcess]] = []
+        self._in_turns: list[tuple[str, Path]] = []
         self._opening = threading.Lock()
         self._served: dict[tuple[str, Path], Engine] = {}
 
@@ -50,6 +51,18 @@ class EnginePool:
             with self._lock:
                 self._idle.append((ref, model, engine))
 
+    @contextmanager
+    def in_turns(self, *pairs: tuple[str, Path]) -> Iterator[None]:
+        """While inside, leasing one of these engines and models does not end the others: they are asked in turns."""
+        with self._lock:
+            self._in_turns += pairs
+        try:
+            yield
+        finally:
+            with self._lock:
+                for pair in pairs:
+                    self._in_turns.remove(pair)
+
     def close(self) -> None:
         """End the idle engines, so that a fine-tune has the memory."""
         with self._lock:
@@ -74,11 +87,12 @@ class EnginePool:
     def _take(self, ref: str, model: Path) -> EngineProcess | None:
         with self._lock:
             fitting = [entry for entry in self._idle if entry[:2] == (ref, model)]
-            others = [entry for entry in self._idle if entry[:2] != (ref, model)]
             if fitting:
                 self._idle.remove(fitting[0])
                 return fitting[0][2]
-            self._idle = []
+            kept = self._in_turns if (ref, model) in self._in_turns else []
+            others = [entry for entry in self._idle if entry[:2] not in kept]
+            self._idle = [entry for entry in self._idle if entry[:2] in kept]
         for _, _, engine in others:
             engine.close()
         return None

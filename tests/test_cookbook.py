@@ -58,6 +58,8 @@ EXPECTED: dict[str, Callable[[Rows], bool]] = {
     ),
     "What is undecided, and why?": nothing,
     "How surprised was the model by what passed, and by what failed?": every(lambda r: r["nats_per_token"] < 0, 4),
+    "What did the search trees come to?": nothing,
+    "Which steps did a tree prefer, and where did they lead?": nothing,
     "Where did the tokens and the seconds go?": lambda rows: (
         {"pre-train", "fine-tune", "sample"} <= {r["step"] for r in rows} and rows[0]["work_s"] > 0
     ),

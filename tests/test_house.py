@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ("engines", "problems", "prompts", "training", "verifiers")
 HEAVY = {"bitsandbytes", "datasets", "mlflow", "peft", "torch", "transformers", "trl", "vllm"}
 FRAMEWORKS = {"prefect", "duckdb", "mlflow"}
-LOADED_IN_A_CHILD = {"tasks/training/trainer.py", "tasks/training/preference.py"}
+LOADED_IN_A_CHILD = {"tasks/training/trainer.py", "tasks/training/preference.py", "tasks/training/value_trainer.py"}
 """Imported by the training process alone, which is there to hold those libraries."""
 
 MODULES = sorted(path for package in ("flows", "tasks", "storage") for path in (ROOT / package).rglob("*.py"))

@@ -29,6 +29,7 @@ from storage.report.sections import Chart, Unsound, mixes, times, unsound, yield
 from storage.report.strata import Cell, heat, strata_sentence
 from storage.report.svg import duration, percent
 from storage.report.text import plain, visible
+from storage.report.trees import search_trees
 from storage.report.writing import REFUSED_COLUMNS, ROUND_COLUMNS, Writing, writing
 
 ACCURACY_COLUMNS = ["iteration", "accuracy", "95 % interval", "newly solved", "lost", "train accuracy", "training rows", "tokens",
@@ -105,6 +106,7 @@ def render_report(home: Home, run_id: str) -> str:
                 round_columns=ROUND_COLUMNS,
                 refused_columns=REFUSED_COLUMNS,
                 examples=teaching_examples(cursor, best),
+                trees=search_trees(cursor, best),
                 settings=[(key, value) for key, value in settings.items() if value not in ("null", "[]", "")],
                 run_rows=_run_rows(arms, run, several),
                 queries=queries(best),

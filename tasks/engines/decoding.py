@@ -60,10 +60,6 @@ class StopStrings:
         """For each row's last tokens, whether a stop string is in them."""
         return [any(text in tail for text in self._stop) for tail in self._decode(tails)]
 
-    def cut(self, text: str) -> str:
-        """The text before the first stop string."""
-        return text[: min((place for stop in self._stop if (place := text.find(stop)) >= 0), default=len(text))]
-
 
 class Decoding:
     """One batch on its way. `step` writes one token a row and gives back the rows that it finished.

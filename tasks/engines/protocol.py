@@ -17,6 +17,8 @@ STOP = "stop"
 """The model ended its text, or wrote a stop string."""
 LENGTH = "length"
 """The text reached `max_tokens`, or the end of the model's context."""
+STEP = "step"
+"""The text came to the end of a step; only where the sampling says what ends one."""
 FAILED = "failed"
 """The engine could not finish this request; `error` says why, `text` is what came."""
 
@@ -26,8 +28,8 @@ class Sampling:
     """How text is drawn, whole and explicit: nothing a model's `generation_config` says applies.
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 switch those off. A text ends before the first of the `stop`
-    strings. `presence_penalty` is taken off the logit of every token that the text has already, prompt aside, before the
-    temperature; 0 switches it off. Raises UserMistake for values out of range.
+    strings, and behind the first `step` string, which stays in it. `presence_penalty` is taken off the logit of every token that
+    the text has already, prompt aside, before the temperature; 0 switches it off. Raises UserMistake for values out of range.
     """
 
     temperature: float
@@ -36,6 +38,7 @@ class Sampling:
     top_k: int = 0
     stop: tuple[str, ...] = ()
     presence_penalty: float = 0.0
+    step: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -54,8 +57,8 @@ class Sampling:
             raise UserMistake("an empty stop string would end every text at once; leave it out")
 
     def canonical(self) -> dict[str, Any]:
-        """Its values as plain JSON, the same however they were written: what enters keys. A penalty of 0 is not named, as before
-        there was one.
+        """Its values as plain JSON, the same however they were written: what enters keys. A penalty of 0 and a step of no length are
+        not named, as before there were any.
         """
         values = asdict(self) | {
             "temperature": float(self.temperature),
@@ -63,9 +66,20 @@ class Sampling:
             "stop": list(self.stop),
             "presence_penalty": float(self.presence_penalty),
         }
-        return (
-            values if self.presence_penalty else {name: values[name] for name in values if name != "presence_penalty"}
-        )
+        unnamed = {name for name in ("presence_penalty", "step") if not getattr(self, name)}
+        return {name: value for name, value in values.items() if name not in unnamed}
+
+    @property
+    def ends_at(self) -> tuple[str, ...]:
+        """Every string at which a text ends."""
+        return (*self.stop, self.step) if self.step else self.stop
+
+    def ended(self, text: str, finish_reason: str) -> tuple[str, str]:
+        """What of a text that was written is kept, and how it then ended: by its first stop string, or the end of its first step."""
+        stop = min((place for one in self.stop if (place := text.find(one)) >= 0), default=len(text))
+        if self.step and 0 <= (place := text.find(self.step)) < stop:
+            return text[: place + len(self.step)], STEP
+        return (text[:stop], STOP) if stop < len(text) else (text, finish_reason)
 
     @property
     def text(self) -> str:

@@ -18,6 +18,9 @@ ENGINES = {
 }
 """Engine name to the module whose `open_engine(model, options)` opens it, and whose `check_options(options)` only looks."""
 
+READERS = {"scripted": "tasks.engines.scripted", "value": "tasks.engines.value"}
+"""Engines that answer a text with what it is worth."""
+
 DECIDES = {"openai": "tasks.engines.exchange", "vllm": "tasks.engines.vllm_requests"}
 """Where only a part of an engine decides what is written: a text that was paid for outlives the code that waited for it."""
 
@@ -27,6 +30,10 @@ SERVED = frozenset({"openai"})
 
 SCORERS = frozenset({"transformers"})
 """Engines that say how likely a text is."""
+
+
+STEPWISE = frozenset({"scripted", "transformers"})
+"""Engines that end a text at the end of a step and say so."""
 
 
 class EngineRef(str):
@@ -40,9 +47,9 @@ class EngineRef(str):
 def module_of(ref: str) -> str:
     """The dotted name of the module behind an engine ref; UserMistake for an unknown one, naming those there are."""
     name = ref.partition(":")[0]
-    if name not in ENGINES:
+    if name not in ENGINES and name not in READERS:
         raise UserMistake(f"no engine {name!r}; this checkout has: {', '.join(sorted(ENGINES))}")
-    return ENGINES[name]
+    return ENGINES.get(name) or READERS[name]
 
 
 def modules_of(ref: str) -> tuple[str, ...]:
@@ -72,6 +79,21 @@ def is_served(ref: str) -> bool:
 def says_likelihoods(ref: str) -> bool:
     """Whether the engine can say how likely its model finds a text (see `protocol.Scorer`)."""
     return ref.partition(":")[0] in SCORERS
+
+
+def writes(ref: str) -> bool:
+    """Whether the engine writes text."""
+    return ref.partition(":")[0] in ENGINES
+
+
+def reads_values(ref: str) -> bool:
+    """Whether the engine says what a text is worth."""
+    return ref.partition(":")[0] in READERS
+
+
+def ends_steps(ref: str) -> bool:
+    """Whether the engine knows where a step ends (`Sampling.step`)."""
+    return ref.partition(":")[0] in STEPWISE
 
 
 def deciding(ref: str) -> str:

@@ -73,11 +73,12 @@ class ScriptedEngine:
                 why, final = f"{type(cause).__name__}: {cause}", isinstance(cause, NeverAnswered)
                 yield Response(request.request_id, "", FAILED, size, 0, error=why, final=final)
                 continue
-            cut = text[: min((text.find(stop) for stop in sampling.stop if stop in text), default=len(text))]
+            cut, finish_reason = sampling.ended(text, STOP)
             if len(cut) > sampling.max_tokens:
                 yield Response(request.request_id, cut[: sampling.max_tokens], LENGTH, size, sampling.max_tokens)
             else:
-                yield Response(request.request_id, cut, STOP, size, len(cut) + 1)
+                tokens = len(cut) + (finish_reason == STOP)
+                yield Response(request.request_id, cut, finish_reason, size, tokens)
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -148,7 +148,7 @@ class TransformersEngine:
 
     def _together(self, group: "list[Text]", prefix: tuple[int, ...], sampling: Sampling) -> Iterator[Response]:
         """One batch."""
-        stops = StopStrings(sampling.stop, self._texts) if sampling.stop else None
+        stops = StopStrings(sampling.ends_at, self._texts) if sampling.ends_at else None
         padding = self._tokenizer.pad_token_id
         batch = [text.writing for text in group]
         decoding = Decoding(
@@ -157,10 +157,11 @@ class TransformersEngine:
         )  # fmt: skip
         for finished in decode(decoding):
             for written, text in zip(finished, self._texts([self._body(row) for row in finished]), strict=True):
+                kept, finish_reason = sampling.ended(text, written.finish_reason)
                 yield Response(
                     group[written.row].request_id,
-                    stops.cut(text) if stops else text,
-                    written.finish_reason,
+                    kept,
+                    finish_reason,
                     len(batch[written.row].prompt),
                     len(written.tokens),
                     written.logprob,

@@ -20,7 +20,7 @@ from storage.faults import reached
 from storage.identity import digest
 from tasks.training import embedded, ranks
 from tasks.training.digests import file_digests, weights_digest
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import VALUE, Recipe
 from tasks.training.saving import publish, save
 from tasks.training.spec import TrainingResult, TrainingSpec
 
@@ -127,8 +127,8 @@ def published(
 
 
 def kind_of(recipe: Recipe) -> str:
-    """What a training leaves: full weights or an adapter."""
-    return "adapter" if recipe.adapts else "full"
+    """What a training leaves: full weights, an adapter, or a value model."""
+    return VALUE if recipe.objective == VALUE else "adapter" if recipe.adapts else "full"
 
 
 def _finished(spec: TrainingSpec) -> TrainingResult | None:

@@ -11,9 +11,17 @@ SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_
 
 METHODS = ("full", "lora", "qlora")
 DTYPES = ("float32", "bfloat16")
-OBJECTIVES = {"sft": "tasks.training.sft", "dpo": "tasks.training.dpo", "dpo_nll": "tasks.training.dpo"}
-"""What is minimised, to the module that does: the likelihood of completions, or a preference of one over another."""
-_PREFERENCE_ONLY = ("objective", "dpo_beta", "nll_weight")
+OBJECTIVES = {
+    "sft": "tasks.training.sft",
+    "dpo": "tasks.training.dpo",
+    "dpo_nll": "tasks.training.dpo",
+    "value": "tasks.training.value",
+}
+"""What is minimised, to the module that does: the likelihood of completions, a preference of one over another, or the squared error
+of what a text is worth.
+"""
+PREFERENCES, VALUE = ("dpo", "dpo_nll"), "value"
+_PREFERENCE_ONLY = ("dpo_beta", "nll_weight")
 _ADAPTERS_ONLY = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets")
 
 
@@ -26,7 +34,7 @@ class Recipe:
     a longer row is refused unless `truncate`, which cuts its end. `save_steps` 0 keeps nothing to resume from.
     `lora_targets` are module names, or `all-linear` alone. `method` qlora is LoRA on a base that is held in 4 bits (NF4).
     `group_by_length` puts rows of like length into a batch. `processes` train together, each on a device of its own; a step
-    then sees `processes` times as many rows. `objective` dpo takes pairs, so that `batch_size` counts those; dpo_nll adds
+    then sees `processes` times as many rows. `objective` value makes a value model (`tasks.training.value`); dpo takes pairs, so that `batch_size` counts those; dpo_nll adds
     `nll_weight` times the chosen side's loss a token. `dpo_beta` is DPO's: how hard it holds to the weights it starts from.
     """
 
@@ -82,7 +90,7 @@ class Recipe:
     @property
     def prefers(self) -> bool:
         """Whether it is trained on pairs."""
-        return self.objective != "sft"
+        return self.objective in PREFERENCES
 
     @property
     def trainer(self) -> str:
@@ -107,7 +115,8 @@ class Recipe:
         left_out = {"save_steps", *(() if self.adapts else _ADAPTERS_ONLY)}
         left_out |= set() if self.prefers else set(_PREFERENCE_ONLY)
         left_out |= {"nll_weight"} if self.objective == "dpo" else set()
-        left_out |= {name for name, off in (("group_by_length", False), ("processes", 1)) if getattr(self, name) == off}
+        off_by_default = (("group_by_length", False), ("processes", 1), ("objective", "sft"))
+        left_out |= {name for name, off in off_by_default if getattr(self, name) == off}
         return {name: value for name, value in self.plain().items() if name not in left_out}
 
     def plain(self) -> dict[str, Any]:

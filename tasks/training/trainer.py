@@ -14,7 +14,7 @@ What is different from a plain `SFTTrainer`, and why nothing of it changes the w
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -145,6 +145,16 @@ class Collator:
         }
 
 
+class KeepsLosses(Protocol):
+    """A trainer that a watch can look at."""
+
+    losses: list[torch.Tensor]
+
+    def mean_losses(self) -> list[float]:
+        """Every step's loss, over all processes."""
+        ...
+
+
 class Watch(TrainerCallback):
     """Seals trainer checkpoints, tells the progress, and stops at once when the loss is no longer a number."""
 
@@ -152,7 +162,7 @@ class Watch(TrainerCallback):
         self.training = training
         self.progress = progress
         self.every = every
-        self.trainer: Watched | None = None
+        self.trainer: KeepsLosses | None = None
         self.broken_at: int | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:

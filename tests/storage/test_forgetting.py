@@ -16,9 +16,11 @@ from storage.errors import UserMistake
 from storage.events import FORGOTTEN, Events
 from storage.forgetting import Found, find, forget
 from storage.home import Home
+from storage.identity import digest
 from storage.ledger import Ledger
 from storage.lineage import Lineage
 from storage.manifest import Accounting
+from storage.nodes import Node
 from storage.records import Attempt, Derivation, Example, ExampleEvidence, Problem
 from storage.redo import redo
 from storage.tombstones import Tombstones
@@ -302,3 +304,41 @@ def stored(story: Story, table: str, identity: str) -> int:
     with story.ledger.writer() as connection:
         query = f"select count(*) from {table} where {table}_id = ?"
         return connection.execute(query, [identity]).fetchall()[0][0]
+
+
+def test_a_solution_takes_the_steps_that_were_its_own_and_what_came_after_them(home: Home, ledger: Ledger):
+    story = tell(home, ledger)
+    model, asked = story.ids["model 2"], problem(7)
+    prompt, whole = attempt(asked, "think first, then the secret end", model)
+    _, other = attempt(asked, "think first, then another end", model, sample=1)
+    _, shared = attempt(asked, "think first, ", model, sample=2)
+    after = dataclasses.replace(asked, question=f"{asked.question}think first, ")
+    later, own = attempt(after, "then the secret end", model)
+    _, others = attempt(after, "then another end", model, sample=1)
+    beyond, astray = attempt(
+        dataclasses.replace(asked, question=f"{after.question}then the secret end"), "and on", model
+    )
+    steps = [dataclasses.replace(one, problem_id=asked.problem_id) for one in (shared, own, others, astray)]
+    tree = digest("tree")
+    ids = [Node.identity(tree, place) for place in range(5)]
+    places = [
+        (None, None, 0),
+        (ids[0], steps[0], 1),
+        (ids[1], steps[1], 2),
+        (ids[1], steps[2], 2),
+        (ids[2], steps[3], 3),
+    ]
+    nodes = tuple(
+        Node(ids[n], tree, asked.problem_id, model, None, above, step and step.attempt_id, None, n, depth, "expanded", 0.5, 1,
+             False, None)
+        for n, (above, step, depth) in enumerate(places)
+    )  # fmt: skip
+    parts = [(whole, steps[0]), (whole, steps[1]), (other, steps[0]), (other, steps[2])]
+    story.step(
+        3, "search", prompts=(prompt, later, beyond), attempts=(whole, other), steps=tuple(steps), problems=(asked,), nodes=nodes,
+        derivations=tuple(Derivation(child.attempt_id, step.attempt_id, "step") for child, step in parts),
+    )  # fmt: skip
+    story.commit()
+    found = found_in(ledger, "attempt", whole.attempt_id)
+    assert set(found.ids["attempt"]) == {one.attempt_id for one in (whole, steps[1], steps[3])}
+    assert found.ids["prompt"] == [beyond.prompt_id], "what stands before the other's steps stays"

@@ -33,7 +33,7 @@ def step(
     return StepCommit(run_id, 1, name, name, digest(name), {"part": name}, hit, "task", 0.1, 2.0, {}, output)
 
 
-UNUSED = {"erased", "promotion", "tombstone"}
+UNUSED = {"erased", "node", "promotion", "tombstone"}
 """Tables that what `tell` tells leaves empty."""
 
 

@@ -1,10 +1,10 @@
 -- One row an attempt in a step of a run, rejected ones included, with the verdict that this iteration acted on (null
 -- where there is none; `passed` is also null where it is undecided, and then `verdict_id` is there). Of several aspects a
 -- failed one decides, then an undecided one, and the verdict shown is the one that decided. Second opinions (steps named
--- `audit …`) decide nothing and are in v_verdict only.
+-- `audit …`) decide nothing and are in v_verdict only. The single steps of a tree search are in v_node; its whole solutions are here.
 create or replace view v_attempt as
 with placed as (
-    select distinct run_id, iteration, step, id as attempt_id from v_output where table_name = 'attempt'
+    select distinct run_id, iteration, step, id as attempt_id from v_output where table_name = 'attempt' and role <> 'steps'
 ),
 reached as (
     select distinct run_id, iteration, id as verdict_id
