@@ -141,9 +141,9 @@ class Registry:
         """One alias: what the ledger says and what MLflow says."""
         if (known.version if known else None) == (now.version if now else None):
             return
-        if now is None and known is not None and known.checkpoint_id is not None and self.to == HOME:
+        if now is None and known is not None and known.checkpoint_id is not None and self._made_anew(alias.model_name):
             again = version_of(self.home, alias.model_name, known.checkpoint_id)
-            if again is not None and not again.promoted:  # the store was made anew, and knows no alias of before
+            if again is not None:
                 self._told.said(f"{alias} is put back on version {again.version}: MLflow's store was made anew")
                 self.move(
                     replace(
@@ -168,6 +168,16 @@ class Registry:
         self._told.said(
             f"{alias} was moved by hand, from {before} to {said}; it is written down, and `starloop rollback` undoes it"
         )
+
+    def _made_anew(self, model_name: str) -> bool:
+        """Whether the home's own store knows nothing of what was ever promoted: it was deleted, and told everything but the aliases."""
+        done = {
+            row.checkpoint_id
+            for row in self.rows
+            if (row.state, row.model_name, row.destination) == (DONE, model_name, HOME)
+        }
+        there = [version_of(self.home, model_name, one) for one in done if one is not None] if self.to == HOME else []
+        return any(there) and not any(one.promoted for one in there if one is not None)
 
     def _complete(self, pending: Promotion) -> None:
         """An intention of a process that is gone: carried out, or given up with its reason."""
