@@ -67,7 +67,7 @@ def _within(ref: str, easiest: int, hardest: int) -> list[str]:
 def check_care_star(config: "CareStarConfig") -> None:
     """Raises UserMistake unless there is something beside the answer for a sample to be held to, and a way to ask about it."""
     own = load_problems(config.problems).verifier if config.verifier == OWN else config.verifier
-    if config.keep == "constrained":
+    if config.held_to == "constraints":
         check_constraints(config.problems, config.demanded(own))
         if config.balance.thresholds:
             raise UserMistake(

@@ -156,12 +156,12 @@ class CareStarConfig(LoopConfig):
             description="constraints up to this level decide (1 counted, 2 found, 3 read, 4 followed); harder ones are measured only",
         ),
     ] = 4
-    keep: Annotated[
-        Literal["constrained", "answer"],
+    held_to: Annotated[
+        Literal["constraints", "answer"],
         Field(
-            description="constrained is CARE-STaR; answer is the control: what passes the problem set's verifier, as in STaR"
+            description="what a kept sample has to meet: constraints is CARE-STaR; answer is the control: what passes the problem set's verifier, as in STaR"
         ),
-    ] = "constrained"
+    ] = "constraints"
     self_check: Annotated[
         Literal["on", "off"], Field(description="the model says of each constraint whether its own text meets it")
     ] = "on"
@@ -188,12 +188,12 @@ class CareStarConfig(LoopConfig):
     def kept_by(self, verifier: str) -> str:
         from flows.constraints import required
 
-        return verifier if self.keep == "answer" else required(self.demanded(verifier), self.levels)
+        return verifier if self.held_to == "answer" else required(self.demanded(verifier), self.levels)
 
     def measured_by(self, verifier: str) -> str | None:
         from flows.constraints import joined, measured
 
-        harder = None if self.keep == "answer" else measured(self.demanded(verifier), self.levels)
+        harder = None if self.held_to == "answer" else measured(self.demanded(verifier), self.levels)
         found = [one for one in (super().measured_by(verifier), harder) if one is not None]
         return joined(found) if found else None
 

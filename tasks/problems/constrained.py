@@ -281,7 +281,8 @@ POOL: tuple[Callable[[Calculation, Draw], Demand], ...] = (
 def response(calculation: Calculation, demands: list[Demand]) -> str:
     """A plan that treats each constraint in turn, and a response that meets them all."""
     wanted = {one.name: one.value for one in demands}
-    words = [str(word) for word in wanted["in_order"]] if isinstance(wanted.get("in_order"), list) else []
+    ordered = wanted.get("in_order")
+    words = list(map(str, ordered)) if isinstance(ordered, list) else []
     inner = f"the {' and then the '.join(words)} matter" if words else "this is the calculation"
     opening = f"{wanted['starts_with']} at this and see:" if "starts_with" in wanted else ""
     parts = [" ".join(filter(None, (opening, inner))), *calculation.equations]

@@ -8,7 +8,7 @@ import pytest
 
 from flows.care_star import improve
 from flows.plan import plan
-from flows.refs import check, refs_of
+from flows.refs import check, code_behind, refs_of, run_identity
 from flows.rehearsal import DEPENDS
 from flows.resolving import resolve
 from storage.errors import UserMistake
@@ -59,8 +59,14 @@ def test_dev_and_test_are_judged_by_the_answer_and_samples_by_every_constraint()
     easier = refs_of(resolve("care_star", "addition-care", {"levels": 3}))
     assert easier.kept_by == "each(sums,sum_equations:levels=1-3)"
     assert easier.audit == "each(sum_steps,sum_equations:levels=4-4)"
-    control = refs_of(resolve("care_star", "addition-care", {"keep": "answer"}))
+    control = refs_of(resolve("care_star", "addition-care", {"held_to": "answer"}))
     assert control.kept_by == control.verifier == "sums"
+
+
+def test_the_control_is_another_run_than_the_method():
+    runs = [resolve("care_star", "addition-care", {"held_to": one}) for one in ("constraints", "answer")]
+    assert len({run_identity("care_star", one, code_behind(one)) for one in runs}) == 2
+    assert len({run_identity("care_star", one, {}) for one in runs}) == 2
 
 
 def test_a_run_is_planned_with_its_checks(tmp_path):
@@ -74,7 +80,7 @@ def test_a_run_is_planned_with_its_checks(tmp_path):
 @pytest.fixture(scope="module", params=["constrained", "answer"])
 def loop(request, tmp_path_factory) -> Iterator[PlainLoop]:
     """Two iterations of the method, or of its control, whose steps run in this process; nothing is trained."""
-    changes = {} if request.param == "constrained" else {"keep": "answer", "self_check": "off"}
+    changes = {} if request.param == "constrained" else {"held_to": "answer", "self_check": "off"}
     config = resolve("care_star", "addition-care", SETTINGS | changes)
     with plain_loop(config, tmp_path_factory.mktemp(request.param)) as loop:
         improve(loop)
@@ -82,7 +88,7 @@ def loop(request, tmp_path_factory) -> Iterator[PlainLoop]:
 
 
 def constrained(loop: PlainLoop) -> bool:
-    return loop.config.model_dump()["keep"] == "constrained"
+    return loop.config.model_dump()["held_to"] == "constraints"
 
 
 def question_of(prompt: str) -> str:
