@@ -199,7 +199,9 @@ def registered_name(method: str, config: LoopConfig) -> str:
 
 def health_metrics(health: dict[str, Any]) -> dict[str, float | None]:
     """An iteration's health as metrics; pass@1 and pass@K of all the K that there are."""
-    found = {f"health_{name}": value for name, value in health.items() if isinstance(value, int | float)}
+    found: dict[str, float | None] = {
+        f"health_{name}": value for name, value in health.items() if isinstance(value, int | float)
+    }
     curve = health.get("pass_at") or []
     return found | {f"pass_at_{k}": curve[k - 1] for k in {1, len(curve)} if curve}
 

@@ -12,9 +12,7 @@ that most of them give (majority), and whether any is right (pass@k).
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from storage.errors import EngineFault
 from storage.identity import digest
 from storage.manifest import Accounting, Manifest, Output
 from storage.records import Attempt, Prompt, Verdict
@@ -22,10 +20,9 @@ from storage.significance import wilson
 from tasks.caching import cached_task
 from tasks.code_digest import code_of
 from tasks.engines.protocol import FAILED
-from tasks.engines.scoring import Scored
 from tasks.ingredients import engine_code
+from tasks.likelihood import scored_by
 from tasks.runtime import Runtime
-from tasks.sitting import startup_took
 from tasks.verify import outcomes
 
 BATCH_ROWS = 500
@@ -56,9 +53,9 @@ def rank(attempts: Manifest, prompts: Manifest, ranker: Ranker, engine: str, run
     text_of = {prompt.prompt_id: prompt.text for prompt in runtime.shards.iterate(prompts, Prompt)}
     rows = [one for one in runtime.shards.iterate(attempts, Attempt) if one.finish_reason != FAILED]
     texts = [(text_of[one.prompt_id], one.text) for one in rows]
-    scores = [one.logprob for one in _likelihoods(texts, engine, ranker.checkpoint_id, ranker.weights_digest, runtime)]
+    scores = [one.logprob for one in scored_by(texts, engine, ranker.checkpoint_id, ranker.weights_digest, runtime)]
     if ranker.reference_id is not None:
-        before = _likelihoods(texts, engine, ranker.reference_id, str(ranker.reference_digest), runtime)
+        before = scored_by(texts, engine, ranker.reference_id, str(ranker.reference_digest), runtime)
         scores = [score - one.logprob for score, one in zip(scores, before, strict=True)]
     code = digest(code_of(__name__).as_json())
     verdicts = [
@@ -145,24 +142,6 @@ def majority_of(ones: Sequence[Candidate]) -> Candidate:
     """The first candidate with the most common answer."""
     answer = Counter(one.answer.strip() for one in ones).most_common(1)[0][0]
     return next(one for one in ones if one.answer.strip() == answer)
-
-
-def _likelihoods(
-    texts: Sequence[tuple[str, str]], engine: str, checkpoint_id: str, weights_digest: str, runtime: Runtime
-) -> list[Scored]:
-    found: list[Scored] = []
-    if not texts:
-        return found
-    with runtime.engines.lease(engine, Path(runtime.home.checkpoints / checkpoint_id)) as (model, startup_s):
-        startup_took(startup_s)
-        if model.weights_digest != weights_digest:
-            raise EngineFault(
-                f"the engine holds weights {model.weights_digest}, the checkpoint that ranks has {weights_digest}"
-            )
-        for start in range(0, len(texts), BATCH_ROWS):
-            found += model.log_likelihoods(texts[start : start + BATCH_ROWS])
-            runtime.check_cancelled()
-    return found
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -134,7 +134,7 @@ def reproduce(home: str, model_name: str, version: int, asked: Mapping[str, Any]
     a user's turn. Special tokens are kept in the text, as the ledger keeps them.
     """
     with _opened(Path(home)):
-        import mlflow
+        import mlflow.transformers
         import torch
 
         mlflow.set_tracking_uri(address(Path(home)))

@@ -163,7 +163,8 @@ def _made(lineage: Lineage, checkpoint_id: str) -> dict[str, Any]:
         "where i.checkpoint_id = ? order by i.iteration desc, r.started_at desc limit 1"
     )
     names = ("run_id", "name", "method", "preset", "config", "started_at", "iteration")
-    return next((dict(zip(names, row, strict=True)) for row in lineage.rows(query, [checkpoint_id])), {})
+    rows = lineage.rows(query, [checkpoint_id])
+    return {name: value for row in rows for name, value in zip(names, row, strict=True)}
 
 
 def _training(lineage: Lineage, training_id: str | None) -> dict[str, Any]:

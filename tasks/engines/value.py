@@ -119,7 +119,8 @@ class ValueEngine:
         """Of token rows, the longest first: padded on the right, so that every row's last token is its own."""
         import torch
 
-        device = self._model.device
+        model: Any = self._model
+        device = model.device
         lengths = torch.tensor([len(row) for row in rows], device=device)
         ids = torch.zeros(len(rows), len(rows[0]), dtype=torch.long)
         for place, row in enumerate(rows):
@@ -128,9 +129,9 @@ class ValueEngine:
         padded = len(rows[-1]) < len(rows[0])
         mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long() if padded else None
         with torch.inference_mode():
-            states = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+            states = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
             last = states.last_hidden_state[torch.arange(len(rows), device=device), lengths - 1]
-            return self._model.score(last)[:, 0].float().clamp(0.0, 1.0).tolist()
+            return model.score(last)[:, 0].float().clamp(0.0, 1.0).tolist()
 
 
 def _load(folder: Path, options: Options) -> tuple[Any, Any, str]:

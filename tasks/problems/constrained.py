@@ -15,6 +15,7 @@ Every kind of calculation with its unordered pair of numbers {a, b} belongs to o
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
+from typing import Any
 
 from storage.errors import UserMistake
 from storage.records import Problem
@@ -281,8 +282,8 @@ POOL: tuple[Callable[[Calculation, Draw], Demand], ...] = (
 def response(calculation: Calculation, demands: list[Demand]) -> str:
     """A plan that treats each constraint in turn, and a response that meets them all."""
     wanted = {one.name: one.value for one in demands}
-    ordered = wanted.get("in_order")
-    words = list(map(str, ordered)) if isinstance(ordered, list) else []
+    ordered: Any = wanted.get("in_order")
+    words: list[str] = list(map(str, ordered)) if isinstance(ordered, list) else []
     inner = f"the {' and then the '.join(words)} matter" if words else "this is the calculation"
     opening = f"{wanted['starts_with']} at this and see:" if "starts_with" in wanted else ""
     parts = [" ".join(filter(None, (opening, inner))), *calculation.equations]

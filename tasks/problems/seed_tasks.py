@@ -17,7 +17,7 @@ from pathlib import Path
 from storage.errors import UserMistake
 from storage.identity import digest
 from storage.records import Problem
-from tasks.problems.listed import ListedProblems, key_of
+from tasks.problems.listed import ListedProblems, Read, key_of
 from tasks.problems.source import DATA_DIR, Numbered, Source, file_of, read_jsonl, text
 
 OWN = Path(__file__).with_name("seed_tasks.jsonl")
@@ -57,10 +57,11 @@ class SeedTasks(ListedProblems):
         self.seeds = seeds
         splits = split(seeds, held_out)
         self._shown = {key_of(seed.instruction) for seed in splits["train"]}
-        read = {
-            part: lambda part=part: [_problem(name, part, seed, 0, licence) for seed in splits[part]] for part in splits
-        }
-        super().__init__(name, licence, "self_instruct", "rouge_l", read)
+
+        def reader(part: str) -> Read:
+            return lambda: [_problem(name, part, seed, 0, licence) for seed in splits[part]]
+
+        super().__init__(name, licence, "self_instruct", "rouge_l", {part: reader(part) for part in splits})
 
 
 def load(options: str) -> SeedTasks:

@@ -83,7 +83,8 @@ def likelihoods(trainer: PreferenceTrainer, pairs: Sequence[TokenPair], batch: i
     model: Any = trainer.model
     was_training = model.training
     model.eval()
-    collate = PairCollator(trainer.processing_class.pad_token_id)
+    tokenizer: Any = trainer.processing_class
+    collate = PairCollator(tokenizer.pad_token_id)
     found: list[tuple[float, float]] = []
     with torch.no_grad(), trainer.accelerator.autocast():
         for start in range(0, len(pairs), batch):

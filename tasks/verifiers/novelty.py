@@ -169,7 +169,7 @@ class Pool:
         sizes = np.array([len(one) for one in coded])
         return _f(self._common(coded, coded), sizes[:, None], sizes[None, :])
 
-    def _common(self, some: Sequence[str], others: Sequence[str]) -> NDArray[np.uint16]:
+    def _common(self, some: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> NDArray[np.uint16]:
         return cdist(some, others, scorer=LCSseq.similarity, dtype=np.uint16, workers=self._threads)
 
     def _coded(self, text: str) -> str:
