@@ -134,12 +134,13 @@ def reproduce(home: str, model_name: str, version: int, asked: Mapping[str, Any]
     a user's turn. Special tokens are kept in the text, as the ledger keeps them.
     """
     with _opened(Path(home)):
-        import mlflow.transformers
+        import mlflow
         import torch
+        from mlflow.transformers import load_model
 
         mlflow.set_tracking_uri(address(Path(home)))
         try:
-            pipeline: Any = mlflow.transformers.load_model(f"models:/{model_name}/{version}", device=_device(torch))
+            pipeline: Any = load_model(f"models:/{model_name}/{version}", device=_device(torch))
             model = pipeline.model.eval()
             if asked["dtype"] is not None:
                 model = model.to(getattr(torch, asked["dtype"]))
