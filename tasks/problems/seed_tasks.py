@@ -10,6 +10,7 @@ Train seeds are shown to the model; dev and test ones are not, and an answer to 
 are held out is decided by their text, so that another row moves few. `id` and `name` may be there; other fields are mistakes.
 """
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +44,6 @@ class SeedTasks(ListedProblems):
 
     seeds_instructions = True
 
-    def corpus(self, start: int, count: int) -> list[Problem]:
-        """Every instance of the train seeds as a worked example: a base of our own can learn how such tasks look."""
-        found = [
-            _problem(self.name, "train", seed, place, self.licence)
-            for seed in self.seeds
-            if key_of(seed.instruction) in self._shown
-            for place in range(len(seed.instances))
-        ]
-        return found[start : start + count]
-
     def __init__(self, name: str, licence: str, seeds: Sequence[Seed], held_out: Mapping[str, int]) -> None:
         self.seeds = seeds
         splits = split(seeds, held_out)
@@ -62,6 +53,21 @@ class SeedTasks(ListedProblems):
             return lambda: [_problem(name, part, seed, 0, licence) for seed in splits[part]]
 
         super().__init__(name, licence, "self_instruct", "rouge_l", {part: reader(part) for part in splits})
+        texts = "".join(
+            text for seed in seeds for text in (seed.instruction, *(part for one in seed.instances for part in one))
+        )
+        self.alphabet = "".join(sorted((set(string.printable[:95]) | set(texts)) - {"\n"})) + "\n"
+        """Of the seeds, with all that a keyboard has: what is written from them may hold what they do not."""
+
+    def corpus(self, start: int, count: int) -> list[Problem]:
+        """Every instance of the train seeds as a worked example: a base of our own can learn how such tasks look."""
+        found = [
+            _problem(self.name, "train", seed, place, self.licence)
+            for seed in self.seeds
+            if key_of(seed.instruction) in self._shown
+            for place in range(len(seed.instances))
+        ]
+        return found[start : start + count]
 
 
 def load(options: str) -> SeedTasks:

@@ -226,7 +226,7 @@ def test_a_presence_penalty_counts_what_a_row_has_written_and_nothing_else(engin
         while len(written) < 24 and not (written and written[-1] in engine.end_tokens):
             with torch.inference_mode():
                 logits = engine._model(input_ids=torch.tensor([ids + written])).logits[0, -1].float()
-            logits[list(set(written))] -= 1.5
+                logits[list(set(written))] -= 1.5
             written.append(int(logits.argmax()))
         body = written[:-1] if written[-1] in engine.end_tokens else written
         assert ours[request.request_id].text == engine._tokenizer.decode(body)

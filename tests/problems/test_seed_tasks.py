@@ -82,3 +82,10 @@ def test_without_a_data_folder_it_is_said_where_the_papers_seeds_come_from(monke
     monkeypatch.delenv("STARLOOP_DATA_DIR", raising=False)
     with pytest.raises(UserMistake, match=r"set STARLOOP_DATA_DIR to one.*seed_tasks:FILE\.jsonl"):
         load("seed_tasks:self_instruct")
+
+
+def test_an_embedded_model_can_read_what_may_be_written_from_the_seeds(tmp_path):
+    seeds = load(written(tmp_path, *many(60), ROW | {"instruction": "Say it in Dänish\ntoday."}))
+    assert set("ä~ 'Z9") <= set(seeds.alphabet)
+    assert seeds.alphabet.count("\n") == 1
+    assert seeds.alphabet.endswith("\n")
