@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -60,7 +60,10 @@ class PrefectListener(LogListener):
         self._tails = {path: path.stat().st_size for path in logs.glob("*.log")} if logs.is_dir() else {}
         self._logs = logs
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="prefect-pages", daemon=True)
+        # With this run's context: what is told without it belongs to no run.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._follow,), name="prefect-pages", daemon=True
+        )
         self._thread.start()
 
     def step_started(self, iteration: int, title: str, cells: int) -> None:

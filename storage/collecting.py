@@ -194,7 +194,7 @@ def _collect_results(home: Home, found: Plan) -> None:
                 (home.shards / manifest.table / f"{digest}.parquet").is_file()
                 for manifest in result.manifests for digest in manifest.shards
             )  # fmt: skip
-            if there and (named | {result.checkpoint_id}).isdisjoint(gone):
+            if there and (named | result.read | {result.checkpoint_id}).isdisjoint(gone):
                 continue
         path = result.path if isinstance(result, Result) else result
         found.going.append(_going(home, "result", path))

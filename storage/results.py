@@ -24,6 +24,8 @@ class Result:
     path: Path
     manifests: tuple[Manifest, ...]
     checkpoint_id: str | None
+    read: frozenset[str] = frozenset()
+    """Of a result without shards of its own (a likelihood, a loop's health): all that it names, and so what it was made from."""
 
 
 def ids_in(text: str) -> set[str]:
@@ -43,7 +45,8 @@ def results(home: Home) -> Iterator[Result | Path]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             yield path
         else:
-            yield Result(path, tuple(manifests), checkpoint if isinstance(checkpoint, str) else None)
+            read = frozenset() if manifests else frozenset(ids_in(_text(path)))
+            yield Result(path, tuple(manifests), checkpoint if isinstance(checkpoint, str) else None, read)
 
 
 def dropped_with(home: Home, digests: AbstractSet[str]) -> list[Path]:

@@ -44,6 +44,16 @@ group by all order by attempts desc
 select iteration, passed, count(*) as attempts, avg(logprob / nullif(tokens, 0)) as nats_per_token
 from v_attempt where step = 'sample' group by iteration, passed order by iteration, passed
 
+-- ## What did the search trees come to?
+select iteration, step, count(*) as trees, avg(nodes) as nodes, avg(tokens) as tokens, avg(solutions) as solutions,
+    avg(best_passed::int) as best_leaf_right, avg((right_solutions > 0)::int) as any_right
+from v_tree group by iteration, step order by iteration, step
+
+-- ## Which steps did a tree prefer, and where did they lead?
+select depth, text, value, visits, kind, passed, closed
+from v_node where tree_id = (select tree_id from v_tree where step = 'search' order by nodes desc, tree_id limit 1)
+order by place
+
 -- # What it cost
 
 -- ## Where did the tokens and the seconds go?

@@ -75,7 +75,7 @@ def undisturbed(small_run, sit, tmp_path_factory) -> Undisturbed:
         assert grown >= {"attempt", "verdict", "derivation", "example_evidence", "mix", "mix_member", "training", "checkpoint",
                          "evaluation", "evaluation_item", "run", "step", "step_shard", "shard", "member"}  # fmt: skip
         empty = {what for what, rows in (made.rows | made.told).items() if rows.total() == 0}
-        assert empty <= {"tombstone", "erased"}  # nothing was forgotten here
+        assert empty <= {"tombstone", "erased", "promotion", "node"}  # nothing was forgotten, promoted or searched here
         return made
 
     return once(tmp_path_factory, "undisturbed", make)

@@ -32,7 +32,7 @@ def looped(folder, **settings):
         return loop
 
 
-def tested(loop) -> int:
+def last_tested(loop) -> int:
     """The iteration of the model that was tested last."""
     return loop.steps("answer test")[-1].iteration
 
@@ -44,7 +44,7 @@ def warned(tmp_path_factory):
 
 def test_a_loop_that_is_only_warned_goes_on_to_its_end(warned):
     assert [one["iteration"] for one in warned.closed] == [0, 1, 2, 3, 4]
-    assert tested(warned) == 4
+    assert last_tested(warned) == 4
     (sign,) = [one for one in warned.closed[1]["health"]["signs"] if one["check"] == "lost_share"]
     assert sign["action"] == "warn"
     assert sign["value"] == pytest.approx(warned.closed[1]["health"]["lost_share"], abs=1e-6)
@@ -86,7 +86,7 @@ def test_fresh_problems_are_not_compared_and_the_same_ones_are(warned, tmp_path)
 def test_a_stop_ends_the_loop_there_and_the_model_is_tested(tmp_path):
     loop = looped(tmp_path, **{"health.on_lost_share": "stop"})
     assert [one["iteration"] for one in loop.closed] == [0, 1]
-    assert tested(loop) == 1
+    assert last_tested(loop) == 1
 
 
 def test_off_says_nothing(tmp_path):
@@ -103,7 +103,7 @@ def test_back_starts_the_next_iteration_at_the_last_good_model_and_gives_up_when
     assert [one["health"]["back_to"] for one in loop.closed[1:]] == [0, 0]
     assert [one.call["base_checkpoint_id"] for one in loop.steps("fine-tune")] == [base, base]
     assert {row.checkpoint_id for row in loop.attempts("sample", 2)} == {base}
-    assert tested(loop) == 0
+    assert last_tested(loop) == 0
     assert "iteration 0 is the last good one" in " ".join(loop.listener.heard)
 
 

@@ -78,6 +78,7 @@ def test_an_older_server_is_refused(theirs, fits):
                 check_version(url)
     finally:
         server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.slow

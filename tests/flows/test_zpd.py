@@ -125,7 +125,7 @@ def test_a_preset_of_a_loop_says_what_is_measured():
     assert config.model.source == "Qwen/Qwen2.5-3B-Instruct"
     assert (config.problems, config.evaluation.dev_problems) == ("arc:challenge", 150)
     assert ZpdRequest(preset="tutorial-arc", model="ckp_1a2b").configuration().model.source == "ckp_1a2b"
-    with pytest.raises(UserMistake, match=r"no preset 'none'; there are: addition-controls"):
+    with pytest.raises(UserMistake, match=r"no preset 'none'; there are: addition-care"):
         ZpdRequest(preset="none").configuration()
 
 

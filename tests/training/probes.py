@@ -207,7 +207,7 @@ def plain_preference_losses(spec_path: str) -> dict[str, Any]:
             output_dir=str(folder), max_steps=recipe.steps, per_device_train_batch_size=recipe.batch_size, bf16=False,
             learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup_steps, gradient_checkpointing=False,
             beta=recipe.dpo_beta, loss_type=["sigmoid", "sft"], loss_weights=[1.0, recipe.nll_weight],
-            train_sampling_strategy="sequential", logging_steps=1, report_to="none", save_strategy="no",
+            lr_scheduler_type=recipe.schedule, train_sampling_strategy="sequential", logging_steps=1, report_to="none", save_strategy="no",
             disable_tqdm=True, seed=spec.seed, max_length=None,
         ),
         train_dataset=Dataset.from_list([
