@@ -87,6 +87,11 @@ def check_options(config: "LoopConfig") -> None:
                 f"training.objective = {training.objective} trains on pairs, and original data has no wrong answers; "
                 "set mix.self_share and mix.final_self_share to 1"
             )
+        if training.method != "full" and config.restart == "previous":
+            raise ValueError(
+                f"training.objective = {training.objective} with training.method = {training.method} begins at the base in every "
+                "iteration; set restart = base"
+            )
     if config.problem_choice == "adaptive" and config.problem_pool < config.problems_per_iteration:
         raise ValueError(
             f"problem_pool = {config.problem_pool} is less than problems_per_iteration = {config.problems_per_iteration}, "

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.errors import TrainingFault
 from storage.faults import reached
 from storage.identity import digest
 from tasks.training import checkpoints, ranks
-from tasks.training.base import fresh_adapter, keep_precise, open_base, size_of, with_adapter
+from tasks.training.base import fresh_adapter, keep_precise, open_base, size_of
 from tasks.training.child import (
     REPORT_EVERY,
     Progress,
@@ -54,6 +55,8 @@ def _train(spec: TrainingSpec, work: Path, started: float, progress: Progress) -
 
     set_threads(spec)
     recipe = spec.recipe
+    if spec.adapter:
+        raise TrainingFault("an adapter is not trained on by preference: begin at its base, with restart = base")
     base = base_folder(spec, work)
     tokenizer, model = open_base(base, recipe)
     pairs = tokenise_pairs(read_pairs(spec.examples, spec.members), tokenizer, recipe, spec.chat)
@@ -71,8 +74,8 @@ def _train(spec: TrainingSpec, work: Path, started: float, progress: Progress) -
         min(REPORT_EVERY, recipe.steps),
     )
     trainer = PreferenceTrainer(
-        model=with_adapter(model, Path(spec.adapter), recipe) if spec.adapter else model,
-        # An adapter's reference is its base, or the adapter as it was, both of which peft holds already.
+        model=model,
+        # An adapter's reference is its base, which peft holds already.
         ref_model=None if recipe.adapts else open_base(base, recipe)[1].eval(),
         args=configuration(recipe, spec.seed, str(work)),
         train_dataset=Dataset.from_list([pair.plain for pair in pairs]),
@@ -80,7 +83,7 @@ def _train(spec: TrainingSpec, work: Path, started: float, progress: Progress) -
         data_collator=PairCollator(tokenizer.pad_token_id),
         processing_class=tokenizer,
         callbacks=[watch],
-        peft_config=fresh_adapter(recipe) if recipe.adapts and not spec.adapter else None,
+        peft_config=fresh_adapter(recipe) if recipe.adapts else None,
     )
     watch.trainer = trainer
     check_holds(trainer, pairs)

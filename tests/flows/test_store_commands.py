@@ -104,7 +104,8 @@ def test_without_its_alias_a_dropped_run_goes_whole(home, small_run, starloop):
     assert done.returncode == 0, done.stderr
     assert list((home / "shards").glob("*/*.parquet")) == []
     assert list((home / "checkpoints").iterdir()) == []
-    assert list((home / "results").iterdir()) == []
+    left = {path.name.partition("-")[0] for path in (home / "results").iterdir()}
+    assert left <= {"trust"}  # how far a verifier can be trusted, which no run made
     assert starloop("verify-store", home=home).returncode == 0
 
 
