@@ -122,7 +122,8 @@ class Rehearsal:
         waits = waits_for(canonical_json({name: _promises(value) for name, value in call.items()}))
         if not waits and (record := task.cached(self.runtime, call)):
             self.cells.append(PlannedCell(iteration, title, task.name, HIT, key))
-            self.tokens += int(str(record.output.facts.get("tokens", 0)))
+            told = record.output.facts.get("tokens", 0)
+            self.tokens += told if isinstance(told, int) else 0
             return record
         asked = self._asked(task.name, call)
         facts: dict[str, Any] = {"asked": asked, "steps": getattr(call.get("recipe"), "steps", 0), "waits_for": waits}
